@@ -1,0 +1,104 @@
+-- A tutoring business keeps arrays of ids: the children of a parent, the students of an enrolment.
+-- Its data is broken already. Here is how it is found, and what keeps it from breaking further.
+-- Run by demo/run; or in an empty database of your own:  psql -f demo/tutoring.sql
+\pset footer off
+\pset null '(null)'
+\set SHOW_CONTEXT never
+SET client_min_messages = warning;
+
+\echo
+\echo '1. A database as it is found: ids in arrays, and nothing that checks them.'
+\echo
+CREATE TABLE student_profiles (id int PRIMARY KEY, name text NOT NULL);
+CREATE TABLE tutor_profiles   (id int PRIMARY KEY, name text NOT NULL);
+CREATE TABLE courses          (id int PRIMARY KEY, title text NOT NULL);
+CREATE TABLE packages         (id int PRIMARY KEY, title text NOT NULL);
+CREATE TABLE whiteboards      (id int PRIMARY KEY);
+CREATE TABLE parent_profiles  (id int PRIMARY KEY, name text NOT NULL, children_ids int[]);
+CREATE TABLE enrolled_courses (id int PRIMARY KEY, students_id int[], tutor_id int, course_id int, package_id int);
+CREATE TABLE sessions         (id int PRIMARY KEY, enrolled_courses_id int, whiteboard_id int);
+CREATE INDEX ON parent_profiles USING gin (children_ids);
+CREATE INDEX ON enrolled_courses USING gin (students_id);
+
+INSERT INTO student_profiles VALUES (1, 'Ada'), (2, 'Ben'), (3, 'Cleo'), (4, 'Dan');
+INSERT INTO tutor_profiles VALUES (1, 'Tess'), (2, 'Theo');
+INSERT INTO courses VALUES (1, 'Algebra'), (2, 'Biology');
+INSERT INTO packages VALUES (1, 'ten hours');
+INSERT INTO whiteboards VALUES (1), (2);
+INSERT INTO parent_profiles VALUES
+  (1, 'Pat',   '{3,2,1}'),
+  (2, 'Quinn', '{2}'),
+  (3, 'Rae',   '{4,99}');           -- there is no student 99
+INSERT INTO enrolled_courses VALUES
+  (1, '{4,2,1}', 1, 1, 1),
+  (2, '{2}',     2, 2, 1),
+  (3, '{3,77}',  9, 1, 1);          -- nor a student 77, nor a tutor 9
+INSERT INTO sessions VALUES
+  (1, 1, 1),
+  (2, 2, 2),
+  (3, 2, NULL),
+  (4, 50, 1),                       -- nor an enrolment 50
+  (5, 1, 60);                       -- nor a whiteboard 60
+
+TABLE parent_profiles ORDER BY id;
+TABLE enrolled_courses ORDER BY id;
+TABLE sessions ORDER BY id;
+
+\echo '2. Every reference is declared. What is broken may stay for now: not_valid.'
+\echo
+CREATE EXTENSION integrity;
+SELECT integrity.add_reference('parent_profiles', 'children_ids', 'student_profiles',
+                               on_delete => 'remove element', on_empty => 'set null', not_valid => true)
+       AS "a child leaves the array; no child left: NULL";
+SELECT integrity.add_reference('enrolled_courses', 'students_id', 'student_profiles',
+                               on_delete => 'remove element', on_empty => 'delete row', not_valid => true)
+       AS "a student leaves the array; no student left: the row goes";
+SELECT integrity.add_reference('enrolled_courses', c, k, not_valid => true)
+       AS "one id in a column: a native foreign key"
+  FROM (VALUES ('tutor_id'::name, 'tutor_profiles'::regclass), ('course_id', 'courses'), ('package_id', 'packages')) AS v (c, k);
+SELECT integrity.add_reference('sessions', 'enrolled_courses_id', 'enrolled_courses', on_delete => 'delete row', not_valid => true)
+       AS "no enrolment, no session";
+SELECT integrity.add_reference('sessions', 'whiteboard_id', 'whiteboards', on_delete => 'set null', not_valid => true)
+       AS "no whiteboard: NULL";
+
+\echo '3. SELECT * FROM integrity_report(), some of its columns: exactly the five that were broken.'
+\echo
+SELECT referencing_table, referencing_column, referenced_table, references_checked AS checked,
+       references_broken AS broken, sample, status
+  FROM integrity_report();
+
+\echo '   One line of it in full:'
+\echo
+\x on
+SELECT * FROM integrity_report('parent_profiles');
+\x off
+
+\echo
+\echo '4. From now on a broken id is refused, in an array as in a column.'
+\echo
+\set ON_ERROR_STOP off
+\echo 'INSERT INTO parent_profiles VALUES (4, \'Sam\', \'{1,66}\');'
+INSERT INTO parent_profiles VALUES (4, 'Sam', '{1,66}');
+\set ON_ERROR_STOP on
+
+\echo
+\echo '5. Ben, student 2, leaves.'
+\echo
+\echo 'DELETE FROM student_profiles WHERE id = 2;'
+\echo
+DELETE FROM student_profiles WHERE id = 2;
+\echo '   Pat keeps {3,1} in that order; of Quinn\'s children none is left, and that is NULL:'
+\echo
+TABLE parent_profiles ORDER BY id;
+\echo '   Enrolment 2 had no student but Ben and is gone, and its sessions 2 and 3 with it:'
+\echo
+TABLE enrolled_courses ORDER BY id;
+TABLE sessions ORDER BY id;
+
+\echo '6. Once the data is mended, a rule is validated like any constraint.'
+\echo
+UPDATE parent_profiles SET children_ids = array_remove(children_ids, 99);
+SELECT integrity.validate_reference('parent_profiles', 'parent_profiles_children_ids_fkey');
+SELECT referencing_table, referencing_column, validated, references_checked AS checked,
+       references_broken AS broken, status
+  FROM integrity_report('parent_profiles');

@@ -1,0 +1,269 @@
+SET client_min_messages = warning; CREATE EXTENSION IF NOT EXISTS integrity; RESET client_min_messages;
+-- Deferrable rules: when the check and NO ACTION come, and which version of a row they look at.
+-- Guards the constraint-trigger form of a rule, guard_deferred() and the superseded-row test.
+CREATE SCHEMA deferred;
+SET search_path = deferred, public;
+SET client_min_messages = warning;
+CREATE TABLE k (id int PRIMARY KEY);
+CREATE TABLE t (n int PRIMARY KEY, ids int[], note text);
+INSERT INTO k SELECT generate_series(1, 5);
+SELECT integrity.add_reference('t', 'ids', 'k', "deferrable" => true);
+SELECT rule_name, "deferrable", initially_deferred, guarded FROM integrity.reference WHERE referencing_table = 't'::regclass;
+-- PostgreSQL knows it as a deferrable constraint on both tables, under the rule's name.
+SELECT conrelid::regclass, conname, condeferrable, condeferred FROM pg_constraint
+ WHERE conname = 't_ids_fkey' ORDER BY conrelid::regclass::text;
+
+--
+-- Deferrable, initially immediate: checked at the end of the statement until told otherwise.
+--
+INSERT INTO t VALUES (1, '{9}');
+\echo :LAST_ERROR_SQLSTATE
+BEGIN;
+SET CONSTRAINTS t_ids_fkey DEFERRED;
+INSERT INTO t VALUES (1, '{9}');                   -- nothing yet
+INSERT INTO k VALUES (9);
+COMMIT;                                            -- passes
+BEGIN;
+SET CONSTRAINTS t_ids_fkey DEFERRED;
+INSERT INTO t VALUES (2, '{1,8}');
+COMMIT;                                            -- refused now
+\echo :LAST_ERROR_SQLSTATE
+SELECT n, ids FROM t ORDER BY n;
+-- SET CONSTRAINTS ... IMMEDIATE checks what is pending, at once, and the transaction goes on if it holds
+BEGIN;
+SET CONSTRAINTS ALL DEFERRED;
+INSERT INTO t VALUES (3, '{1}'), (4, '{7}');
+INSERT INTO k VALUES (7);
+SET CONSTRAINTS t_ids_fkey IMMEDIATE;
+INSERT INTO t VALUES (5, '{6}');                   -- immediate again
+\echo :LAST_ERROR_SQLSTATE
+ROLLBACK;
+BEGIN;
+SET CONSTRAINTS ALL DEFERRED;
+INSERT INTO t VALUES (3, '{6}');
+SET CONSTRAINTS ALL IMMEDIATE;
+\echo :LAST_ERROR_SQLSTATE
+ROLLBACK;
+-- the mode ends with its transaction
+INSERT INTO t VALUES (3, '{6}');
+\echo :LAST_ERROR_SQLSTATE
+-- SET CONSTRAINTS on a rule that is not deferrable is PostgreSQL's own error (it is a plain trigger, no constraint)
+CREATE TABLE hard (ids int[]);
+SELECT integrity.add_reference('hard', 'ids', 'k');
+BEGIN;
+SET CONSTRAINTS hard_ids_fkey DEFERRED;
+\echo :LAST_ERROR_SQLSTATE
+ROLLBACK;
+
+--
+-- Initially deferred.
+--
+CREATE TABLE d (n int PRIMARY KEY, ids int[], note text);
+SELECT integrity.add_reference('d', 'ids', 'k', "deferrable" => true, initially_deferred => true);
+INSERT INTO d VALUES (1, '{66}');                  -- a transaction of one statement: refused at its end
+\echo :LAST_ERROR_SQLSTATE
+-- the row is deleted before commit: nothing to check
+BEGIN;
+INSERT INTO d VALUES (1, '{66}');
+DELETE FROM d WHERE n = 1;
+COMMIT;
+-- the row is updated before commit: the latest version counts, the first one is skipped
+BEGIN;
+INSERT INTO d VALUES (1, '{66}');
+UPDATE d SET ids = '{1}' WHERE n = 1;
+COMMIT;
+BEGIN;
+INSERT INTO d VALUES (2, '{1}');
+UPDATE d SET ids = '{66}' WHERE n = 2;
+COMMIT;
+\echo :LAST_ERROR_SQLSTATE
+-- the column stays in the update, but the INSERT's own check is now superseded: the update must check all
+BEGIN;
+INSERT INTO d VALUES (2, '{66}');
+UPDATE d SET note = 'touched' WHERE n = 2;
+COMMIT;
+\echo :LAST_ERROR_SQLSTATE
+-- an old row, broken and repaired and broken again within a transaction
+BEGIN;
+UPDATE d SET ids = '{66}' WHERE n = 1;
+UPDATE d SET ids = '{66,1}' WHERE n = 1;           -- adds nothing to the version before
+COMMIT;
+\echo :LAST_ERROR_SQLSTATE
+BEGIN;
+UPDATE d SET ids = '{66}' WHERE n = 1;
+UPDATE d SET note = 'touched' WHERE n = 1;         -- does not even name the column
+COMMIT;
+\echo :LAST_ERROR_SQLSTATE
+BEGIN;
+UPDATE d SET ids = '{66}' WHERE n = 1;
+UPDATE d SET ids = '{2}' WHERE n = 1;
+COMMIT;
+SELECT * FROM d ORDER BY n;
+-- a row moved out of the way and back in
+BEGIN;
+INSERT INTO d VALUES (3, '{66}'); DELETE FROM d WHERE n = 3; INSERT INTO d VALUES (3, '{3}');
+COMMIT;
+SELECT * FROM d ORDER BY n;
+
+--
+-- The referenced side: NO ACTION waits until commit as well.
+--
+-- the key is deleted, then put back: passes
+BEGIN;
+DELETE FROM k WHERE id = 2;
+INSERT INTO k VALUES (2);
+COMMIT;
+-- another row takes the key: passes
+BEGIN;
+DELETE FROM k WHERE id = 2;
+UPDATE k SET id = 2 WHERE id = 5;
+COMMIT;
+INSERT INTO k VALUES (5);
+-- the key goes away by update and comes back
+BEGIN;
+UPDATE k SET id = 20 WHERE id = 2;
+UPDATE k SET id = 2 WHERE id = 20;
+COMMIT;
+-- the references go before commit: passes
+BEGIN;
+DELETE FROM k WHERE id = 3;
+UPDATE d SET ids = '{1}' WHERE n = 3;
+COMMIT;
+-- neither: refused at commit, and all is undone
+BEGIN;
+DELETE FROM k WHERE id = 2;
+SELECT count(*) AS two_is_gone FROM k WHERE id = 2;
+COMMIT;
+\echo :LAST_ERROR_SQLSTATE
+BEGIN;
+UPDATE k SET id = 20 WHERE id = 2;
+COMMIT;
+\echo :LAST_ERROR_SQLSTATE
+SELECT count(*) AS two_is_back FROM k WHERE id = 2;
+-- put back, but deleted again
+BEGIN;
+DELETE FROM k WHERE id = 2; INSERT INTO k VALUES (2); DELETE FROM k WHERE id = 2;
+COMMIT;
+\echo :LAST_ERROR_SQLSTATE
+-- SET CONSTRAINTS reaches this side too
+BEGIN;
+SET CONSTRAINTS d_ids_fkey IMMEDIATE;
+DELETE FROM k WHERE id = 2;
+\echo :LAST_ERROR_SQLSTATE
+ROLLBACK;
+BEGIN;
+DELETE FROM k WHERE id = 2;
+SET CONSTRAINTS d_ids_fkey IMMEDIATE;
+\echo :LAST_ERROR_SQLSTATE
+ROLLBACK;
+-- A new reference to a key that this transaction deleted under a deferred rule is pending as well.
+BEGIN;
+DELETE FROM k WHERE id = 4;
+INSERT INTO d VALUES (4, '{4}');
+COMMIT;
+\echo :LAST_ERROR_SQLSTATE
+
+--
+-- RESTRICT is never deferred; nor are the changing actions.
+--
+CREATE TABLE r (n int, ids int[]);
+CREATE TABLE a (n int, ids int[]);
+CREATE TABLE rk (id int PRIMARY KEY); INSERT INTO rk SELECT generate_series(1, 9);
+SELECT integrity.add_reference('r', 'ids', 'rk', on_delete => 'restrict', on_update => 'restrict', "deferrable" => true, initially_deferred => true);
+SELECT integrity.add_reference('a', 'ids', 'rk', on_delete => 'remove element', on_update => 'cascade', "deferrable" => true, initially_deferred => true);
+INSERT INTO r VALUES (1, '{1}'); INSERT INTO a VALUES (1, '{2,3}');
+BEGIN;
+DELETE FROM rk WHERE id = 1;
+\echo :LAST_ERROR_SQLSTATE
+ROLLBACK;
+BEGIN;
+UPDATE rk SET id = 10 WHERE id = 1;
+\echo :LAST_ERROR_SQLSTATE
+ROLLBACK;
+BEGIN;
+DELETE FROM rk WHERE id = 2;
+UPDATE rk SET id = 30 WHERE id = 3;
+SELECT * FROM a;                                   -- {30}, before commit
+COMMIT;
+-- the check of this rule is deferred all the same
+BEGIN; INSERT INTO r VALUES (2, '{40}'); INSERT INTO a VALUES (2, '{40}'); INSERT INTO rk VALUES (40); COMMIT;
+-- a row with a pending broken element is acted upon like others, and its latest version is checked
+BEGIN;
+INSERT INTO a VALUES (3, '{50,4}'); DELETE FROM rk WHERE id = 4; SELECT ids FROM a WHERE n = 3;
+COMMIT;
+\echo :LAST_ERROR_SQLSTATE
+
+--
+-- Savepoints within.
+--
+BEGIN;
+SAVEPOINT s;
+INSERT INTO d VALUES (5, '{66}');
+ROLLBACK TO s;                                     -- takes the pending check along
+INSERT INTO d VALUES (6, '{1}');
+COMMIT;
+BEGIN;
+INSERT INTO d VALUES (7, '{66}');
+SAVEPOINT s;
+UPDATE d SET ids = '{1}' WHERE n = 7;
+ROLLBACK TO s;                                     -- takes the repair back: the first version is live again
+COMMIT;
+\echo :LAST_ERROR_SQLSTATE
+BEGIN;
+DELETE FROM k WHERE id = 2;
+SAVEPOINT s;
+INSERT INTO k VALUES (2);
+ROLLBACK TO s;
+COMMIT;
+\echo :LAST_ERROR_SQLSTATE
+BEGIN;
+SAVEPOINT s;
+SET CONSTRAINTS ALL IMMEDIATE;
+ROLLBACK TO s;                                     -- deferred again
+INSERT INTO d VALUES (8, '{67}'); INSERT INTO k VALUES (67);
+COMMIT;
+BEGIN;
+SAVEPOINT s;
+DELETE FROM k WHERE id = 67;
+RELEASE s;
+COMMIT;
+\echo :LAST_ERROR_SQLSTATE
+SELECT n, ids FROM d ORDER BY n;
+
+--
+-- The two tables in two schemas: the rule's name, qualified or not, and ALL reach both sides.
+--
+CREATE SCHEMA deferred_other;
+CREATE TABLE deferred_other.ok (id int PRIMARY KEY);
+CREATE TABLE far (ids int[]);
+INSERT INTO deferred_other.ok VALUES (1);
+SELECT integrity.add_reference('far', 'ids', 'deferred_other.ok', "deferrable" => true, rule_name => 'far_rule');
+INSERT INTO far VALUES ('{1}');
+BEGIN; SET CONSTRAINTS ALL DEFERRED;
+DELETE FROM deferred_other.ok; INSERT INTO deferred_other.ok VALUES (1);
+COMMIT;
+BEGIN; SET CONSTRAINTS deferred.far_rule DEFERRED;
+INSERT INTO far VALUES ('{2}'); INSERT INTO deferred_other.ok VALUES (2);
+COMMIT;
+-- unqualified, from a search_path with both schemas: see which sides it defers
+BEGIN; SET LOCAL search_path = deferred, deferred_other; SET CONSTRAINTS far_rule DEFERRED;
+INSERT INTO far VALUES ('{3}'); INSERT INTO deferred_other.ok VALUES (3);
+COMMIT;
+-- dropping the rule takes its trigger off both tables
+SELECT integrity.drop_reference('far', 'far_rule');
+SELECT tgrelid::regclass, tgname FROM pg_trigger
+ WHERE tgrelid IN ('far'::regclass, 'deferred_other.ok'::regclass) AND NOT tgisinternal ORDER BY 1::text, 2;
+
+-- By hand, as a constraint trigger: the same.
+CREATE TABLE hand (ids int[]);
+CREATE CONSTRAINT TRIGGER hand_ids_fkey AFTER INSERT OR UPDATE ON hand DEFERRABLE INITIALLY DEFERRED FOR EACH ROW
+  WHEN (integrity.refers(NEW.ids, (NULL::k).id)) EXECUTE FUNCTION integrity.check_reference();
+BEGIN; INSERT INTO hand VALUES ('{80}'); INSERT INTO k VALUES (80); COMMIT;
+BEGIN; DELETE FROM k WHERE id = 80; INSERT INTO k VALUES (80); COMMIT;
+DELETE FROM k WHERE id = 80;
+\echo :LAST_ERROR_SQLSTATE
+
+RESET search_path;
+DROP SCHEMA deferred CASCADE;
+DROP SCHEMA deferred_other CASCADE;
+RESET client_min_messages;

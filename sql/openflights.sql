@@ -1,0 +1,123 @@
+-- OpenFlights: 67,663 real routes with real broken references; the figures are those of the
+-- data's own README, computed with plain SQL without this extension.
+-- Guards: report figures at size, validation, checks of added elements only, and one rewrite
+-- per row however many keys a statement deletes.
+SET client_min_messages = warning;
+CREATE EXTENSION IF NOT EXISTS integrity;
+RESET client_min_messages;
+\set SHOW_CONTEXT never
+\getenv dir OPENFLIGHTS_DIR
+\if :{?dir}
+\else
+\echo **** SKIPPED: OPENFLIGHTS_DIR is not set, so nothing below was tested ****
+\quit
+\endif
+
+\set ECHO none
+\cd :dir
+\set ON_ERROR_STOP on
+SET client_min_messages = warning;
+\i load.sql
+RESET client_min_messages;
+\set ON_ERROR_STOP off
+\set ECHO all
+SET search_path = flights, public;
+
+-- Four rules, not valid. A NOTICE offers the GIN index for equipment, the one changing array rule.
+SELECT integrity.add_reference('routes', 'equipment', 'planes', on_delete => 'remove element', not_valid => true);
+SELECT integrity.add_reference('routes', 'source_id', 'airports', not_valid => true);
+SELECT integrity.add_reference('routes', 'destination_id', 'airports', not_valid => true);
+SELECT integrity.add_reference('routes', 'airline_id', 'airlines', not_valid => true);
+
+-- The README's table. equipment: 67645 rows, 12828 broken; 93231 elements, 14495 broken, 52 values.
+SELECT referencing_column AS col, rows_checked, rows_broken, references_checked AS refs,
+       references_broken AS refs_broken, values_broken, cardinality(sample) AS sampled, validated, status
+  FROM public.integrity_report('routes') ORDER BY 1;
+-- The same table by plain SQL: true for the rule on equipment.
+SELECT (r.references_checked, r.references_broken, r.values_broken) = (t.n, t.broken, t.vals) AS as_plain_sql,
+       r.sample <@ t.missing AS sample_is_broken
+  FROM public.integrity_report('routes') r,
+       (SELECT count(*) AS n, count(*) FILTER (WHERE p.code IS NULL) AS broken,
+               count(DISTINCT e) FILTER (WHERE p.code IS NULL) AS vals,
+               array_agg(DISTINCT e) FILTER (WHERE p.code IS NULL) AS missing
+          FROM routes, unnest(equipment) e LEFT JOIN planes p ON p.code = e WHERE e IS NOT NULL) t
+ WHERE r.referencing_column = 'equipment';
+-- broken_references lists each of the 14495, in 12828 rows; 73H stands 3351 times.
+SELECT count(*), count(DISTINCT row_key) AS rows, count(*) FILTER (WHERE value = '73H') AS "73H"
+  FROM integrity.broken_references('routes', 'routes_equipment_fkey');
+
+-- Validating equipment fails and names an element. Which one is open, so it is looked up:
+-- 23503, and the named element stands in an array and in no plane.
+DO $$
+DECLARE detail text; named text;
+BEGIN
+  PERFORM integrity.validate_reference('routes', 'routes_equipment_fkey');
+  RAISE NOTICE 'validated, which is wrong';
+EXCEPTION WHEN OTHERS THEN
+  GET STACKED DIAGNOSTICS detail = PG_EXCEPTION_DETAIL;
+  named := substring(detail FROM '^Key \(equipment\)=\((.*)\) is not present in table "planes"\.$');
+  RAISE NOTICE '%: names a broken element: %', SQLSTATE,
+    EXISTS (SELECT FROM flights.routes WHERE named = ANY (equipment))
+    AND NOT EXISTS (SELECT FROM flights.planes WHERE code = named);
+END $$;
+-- The three native ones: airline_id holds and becomes valid, source_id does not.
+SELECT integrity.validate_reference('routes', 'routes_airline_id_fkey');
+\set VERBOSITY terse
+SELECT integrity.validate_reference('routes', 'routes_source_id_fkey');
+\echo :SQLSTATE
+\set VERBOSITY default
+SELECT referencing_column, kind, enforced, validated FROM integrity.reference
+ WHERE referencing_table = 'routes'::regclass ORDER BY 1;
+
+-- A new route: 320 exists, XXX does not. 23503 naming XXX.
+INSERT INTO routes (id, equipment) VALUES (0, '{320,XXX}');
+\echo :SQLSTATE
+-- 73H is broken already, yet may not be added again by a new row.
+INSERT INTO routes (id, equipment) VALUES (0, '{320,73H}');
+\echo :SQLSTATE
+-- Appending a good code to a route with an old broken one works: only what is added is checked.
+BEGIN;
+UPDATE routes SET equipment = equipment || '320'::text
+ WHERE id = (SELECT min(id) FROM routes WHERE '73H' = ANY (equipment))
+RETURNING '73H' = ANY (equipment) AS still_has_73h, equipment[cardinality(equipment)] AS last;
+-- But a second code that is broken is refused, and named.
+UPDATE routes SET equipment = equipment || 'XXX'::text
+ WHERE id = (SELECT min(id) FROM routes WHERE '73H' = ANY (equipment));
+\echo :SQLSTATE
+ROLLBACK;
+
+-- One DELETE of two keys. What the arrays must be, computed before. (A row written twice in the
+-- statement would fail here: PostgreSQL then checks its broken, not valid, source_id as new.)
+CREATE TEMP TABLE want AS
+  SELECT id, ctid AS old_ctid, equipment AS old, array_remove(array_remove(equipment, '320'), '738') AS new
+    FROM routes;
+BEGIN;
+DELETE FROM planes WHERE code IN ('320', '738');
+-- 24813 row versions written in this transaction (twice per row would be more), none deleted.
+SELECT pg_stat_get_xact_tuples_updated('routes'::regclass) AS updated,
+       pg_stat_get_xact_tuples_deleted('routes'::regclass) AS deleted;
+-- No row in two versions of this transaction either: the old version leads straight to the new one.
+SELECT count(*) FILTER (WHERE r.xmin = pg_current_xact_id()::xid) AS rewritten,
+       count(*) FILTER (WHERE r.ctid <> w.old_ctid) AS moved
+  FROM routes r JOIN want w USING (id);
+COMMIT;
+-- 25920 elements out of 24813 rows; every array is the expected one, so the order is kept.
+SELECT sum(cardinality(w.old) - cardinality(r.equipment)) AS elements_out,
+       count(*) FILTER (WHERE w.old IS DISTINCT FROM r.equipment) AS rows_changed,
+       count(*) FILTER (WHERE w.new IS DISTINCT FROM r.equipment) AS rows_wrong,
+       count(*) AS rows
+  FROM routes r JOIN want w USING (id);
+-- on_empty keep: arrays that ran empty are {}, none became NULL (18 were NULL from the start).
+SELECT count(*) FILTER (WHERE r.equipment = '{}') > 0 AS some_empty,
+       count(*) FILTER (WHERE r.equipment IS NULL) AS nulls,
+       count(*) FILTER (WHERE (r.equipment = '{}') <> (w.new = '{}')) AS wrongly_empty
+  FROM routes r JOIN want w USING (id);
+-- 93231 - 25920 = 67311 elements left, still the same 14495 broken: nothing else was touched.
+SELECT rows_checked, references_checked, references_broken, values_broken, status
+  FROM public.integrity_report('routes') WHERE referencing_column = 'equipment';
+
+SET client_min_messages = warning;
+DROP TABLE want;
+DROP TABLE IF EXISTS plane_rows, route_rows;
+DROP SCHEMA flights CASCADE;
+RESET client_min_messages;

@@ -1,0 +1,193 @@
+/*
+ * pg.h
+ *	  The only door to PostgreSQL's headers, and the only home of version
+ *	  differences: no other file of this project tests PG_VERSION_NUM.
+ *
+ * The standard library's headers come first: PostgreSQL's port.h redefines
+ * names such as printf and gettext that theirs mention.
+ */
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <span>
+#include <string_view>
+#include <type_traits>
+
+/*
+ * We compile with hidden visibility, as 16 does. Before, its headers export
+ * nothing by themselves, not even the magic block.
+ */
+#define PGDLLEXPORT __attribute__((visibility("default")))
+
+extern "C"
+{
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/heapam.h"
+#include "access/htup_details.h"
+#include "access/nbtree.h"
+#include "access/relation.h"
+#include "access/stratnum.h"
+#include "access/sysattr.h"
+#include "access/table.h"
+#include "access/tableam.h"
+#include "access/xact.h"
+#include "catalog/catalog.h"
+#include "catalog/dependency.h"
+#include "catalog/index.h"
+#include "catalog/indexing.h"
+#include "catalog/namespace.h"
+#include "catalog/objectaddress.h"
+#include "catalog/partition.h"
+#include "catalog/pg_am.h"
+#include "catalog/pg_collation.h"
+#include "catalog/pg_constraint.h"
+#include "catalog/pg_depend.h"
+#include "catalog/pg_index.h"
+#include "catalog/pg_inherits.h"
+#include "catalog/pg_opclass.h"
+#include "catalog/pg_proc.h"
+#include "catalog/pg_trigger.h"
+#include "catalog/pg_type.h"
+#include "commands/defrem.h"
+#include "commands/event_trigger.h"
+#include "commands/extension.h"
+#include "commands/tablecmds.h"
+#include "commands/trigger.h"
+#include "executor/executor.h"
+#include "executor/spi.h"
+#include "fmgr.h"
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "nodes/makefuncs.h"
+#include "nodes/nodeFuncs.h"
+#include "nodes/primnodes.h"
+#include "parser/parse_coerce.h"
+#include "partitioning/partbounds.h"
+#include "partitioning/partdesc.h"
+#include "storage/bufmgr.h"
+#include "storage/lmgr.h"
+#include "utils/acl.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/datum.h"
+#include "utils/fmgroids.h"
+#include "utils/guc.h"
+#include "utils/hsearch.h"
+#include "utils/inval.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/partcache.h"
+#include "utils/rel.h"
+#include "utils/relcache.h"
+#include "utils/rls.h"
+#include "utils/snapmgr.h"
+#include "utils/syscache.h"
+#include "utils/typcache.h"
+#include "utils/tuplestore.h"
+#if PG_VERSION_NUM >= 160000
+#include "varatt.h"
+#endif
+}
+
+namespace integrity
+{
+
+/*
+ * Everything that is alive across a call which may ereport must be trivially
+ * destructible: the longjmp runs no destructor.
+ */
+template <typename T>
+concept Plain = std::is_trivially_destructible_v<T>;
+
+namespace pg
+{
+
+/* Before 16 each object class had an aclcheck and an ownercheck of its own. */
+inline bool
+owns_table(Oid relid, Oid role)
+{
+#if PG_VERSION_NUM >= 160000
+	return object_ownercheck(RelationRelationId, relid, role);
+#else
+	return pg_class_ownercheck(relid, role);
+#endif
+}
+
+/* get_rel_relam() came with 17. */
+inline Oid
+access_method_of(Oid relation)
+{
+	HeapTuple	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(relation));
+
+	if (!HeapTupleIsValid(tuple))
+		elog(ERROR, "cache lookup failed for relation %u", relation);
+
+	Oid			method = reinterpret_cast<Form_pg_class>(GETSTRUCT(tuple))->relam;
+
+	ReleaseSysCache(tuple);
+	return method;
+}
+
+/* 18 made the instrumentation of an index scan an argument. */
+inline IndexScanDesc
+begin_index_scan(Relation rel, Relation index, Snapshot snapshot, int nkeys)
+{
+#if PG_VERSION_NUM >= 190000
+	return index_beginscan(rel, index, snapshot, nullptr, nkeys, 0, 0);
+#elif PG_VERSION_NUM >= 180000
+	return index_beginscan(rel, index, snapshot, nullptr, nkeys, 0);
+#else
+	return index_beginscan(rel, index, snapshot, nkeys, 0);
+#endif
+}
+
+/* 19 made the scan's flags an argument. */
+inline TableScanDesc
+begin_table_scan(Relation rel, Snapshot snapshot)
+{
+#if PG_VERSION_NUM >= 190000
+	return table_beginscan(rel, snapshot, 0, nullptr, 0);
+#else
+	return table_beginscan(rel, snapshot, 0, nullptr);
+#endif
+}
+
+/* From 18 on a RESTRICT violation has a SQLSTATE and a wording of its own. */
+#if PG_VERSION_NUM >= 180000
+inline constexpr bool restrict_has_own_error = true;
+#else
+inline constexpr bool restrict_has_own_error = false;
+#endif
+
+/* 18 brought virtual generated columns. */
+inline bool
+is_virtual_generated(Form_pg_attribute att)
+{
+#if PG_VERSION_NUM >= 180000
+	return att->attgenerated == ATTRIBUTE_GENERATED_VIRTUAL;
+#else
+	(void) att;
+	return false;
+#endif
+}
+
+/* 16 gave the walker a prototype; before, its type takes no arguments. */
+using Walker = bool (*)(Node *node, void *context);
+
+inline bool
+walk_expression(Node *node, Walker walker, void *context)
+{
+#if PG_VERSION_NUM >= 160000
+	return expression_tree_walker(node, walker, context);
+#else
+	return expression_tree_walker(node, reinterpret_cast<bool (*)()>(reinterpret_cast<void (*)()>(walker)), context);
+#endif
+}
+
+} /* namespace pg */
+} /* namespace integrity */

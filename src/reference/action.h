@@ -1,0 +1,38 @@
+/*
+ * action.h
+ *	  What happens to the referencing rows when their keys go away.
+ */
+#pragma once
+
+#include "rule.h"
+
+namespace integrity
+{
+
+/* The keys of one pass as the statements of a rule take them. */
+struct ActionKeys
+{
+	Datum		array;
+	int			count;			/* 0: no element can have any of these values */
+};
+
+ActionKeys	make_action_keys(const Rule &rule, std::span<const Datum> keys);
+
+/* Does a row refer to one of the keys? Finds also what the transaction's snapshot does not see. */
+bool		is_referenced(const Rule &rule, ActionKeys keys);
+bool		has_any_reference(const Rule &rule);
+
+/* The rule's on_delete, where it changes data. */
+void		act_on_delete(const Rule &rule, ActionKeys keys);
+
+/* on_update cascade: the element takes the new value in its place. */
+void		act_on_update(const Rule &rule, ActionKeys old_key, Datum new_key, bool new_is_null);
+
+/* Is there a GIN index that a changing action can use? */
+bool		has_gin_index(const Rule &rule);
+const char *gin_index_statement(const Rule &rule);
+
+/* The table's name for SQL, with ONLY where a foreign key would say so. */
+char	   *table_for_sql(Oid table, bool with_only);
+
+} /* namespace integrity */

@@ -1,0 +1,278 @@
+/*
+ * check.cpp
+ *	  The referencing side: integrity.check_reference(), the trigger function
+ *	  that is the rule, and integrity.refers(), the condition that binds it.
+ *
+ * Every row that gets a new reference is checked when its own event fires,
+ * with the snapshot and the row locks that a native foreign key check takes.
+ * A check that read without locking would let a concurrent DELETE of the key
+ * commit beside it, each blind to the other: an orphan.
+ */
+#include "check.h"
+#include "probe.h"
+#include "trigger.h"
+#include "violation.h"
+
+namespace integrity
+{
+namespace
+{
+
+/*
+ * Are both stored the same? Compares what the row holds, be it compressed or
+ * a pointer to the TOAST table, so that an array which an UPDATE left alone is
+ * not even fetched.
+ */
+bool
+same_stored(Relation rel, AttrNumber attnum, Value a, Value b)
+{
+	Form_pg_attribute att = TupleDescAttr(RelationGetDescr(rel), attnum - 1);
+
+	if (att->attlen != -1)
+		return datumIsEqual(a.datum, b.datum, att->attbyval, att->attlen);
+
+	const auto *left = reinterpret_cast<const char *>(a.datum);
+	const auto *right = reinterpret_cast<const char *>(b.datum);
+
+	return VARSIZE_ANY(left) == VARSIZE_ANY(right) && memcmp(left, right, VARSIZE_ANY(left)) == 0;
+}
+
+/* Raises if an element is there twice, as the type's own equality sees it. */
+void
+reject_duplicate_elements(const Rule &rule, Relation referencing, const Elements &elements)
+{
+	Comparison	compare;
+	Oid			collation = TupleDescAttr(RelationGetDescr(referencing), rule.column - 1)->attcollation;
+	auto	   *values = static_cast<Datum *>(palloc(sizeof(Datum) * static_cast<size_t>(elements.count + 1)));
+	Datum	   *end = values;
+
+	if (!resolve_default_comparison(rule.element_type, rule.element_type, collation, &compare))
+		elog(ERROR, "could not identify a comparison function for type %s", format_type_be(rule.element_type));
+
+	for (int i = 0; i < elements.count; i++)
+		if (!elements.nulls[i])
+			*end++ = elements.values[i];
+
+	auto		order = [&](Datum a, Datum b)
+	{
+		return DatumGetInt32(FunctionCall2Coll(&compare.order_key_key_proc, collation, a, b));
+	};
+
+	std::sort(values, end, [&](Datum a, Datum b) { return order(a, b) < 0; });
+	Datum	   *twice = std::adjacent_find(values, end, [&](Datum a, Datum b) { return order(a, b) == 0; });
+
+	if (twice != end)
+		report_duplicate_element(rule, referencing, *twice);
+}
+
+} /* namespace */
+
+Value
+column_of(TupleTableSlot *slot, AttrNumber attnum)
+{
+	Value		value;
+
+	value.datum = slot_getattr(slot, attnum, &value.isnull);
+	return value;
+}
+
+std::span<Datum>
+elements_of(const Rule &rule, Value value)
+{
+	const Layout &layout = rule.compare.element;
+	bool		has_null;
+
+	if (value.isnull)
+		return {};
+	if (rule.is_array)
+		return distinct_elements(take_apart(DatumGetArrayTypeP(value.datum), rule.element_type, layout), layout,
+								 &has_null);
+
+	auto	   *single = static_cast<Datum *>(palloc(sizeof(Datum)));
+
+	*single = layout.len == -1 ? PointerGetDatum(PG_DETOAST_DATUM(value.datum)) : value.datum;
+	return {single, 1};
+}
+
+void
+reject_elements(const Rule &rule, Relation referencing, Value value)
+{
+	if (value.isnull || !(rule.options.reject_nulls || rule.options.reject_duplicates))
+		return;
+
+	Elements	elements = take_apart(DatumGetArrayTypeP(value.datum), rule.element_type, rule.compare.element);
+
+	if (rule.options.reject_nulls && std::find(elements.nulls, elements.nulls + elements.count, true) !=
+		elements.nulls + elements.count)
+		report_null_element(rule, referencing);
+	if (rule.options.reject_duplicates)
+		reject_duplicate_elements(rule, referencing, elements);
+}
+
+namespace
+{
+
+/*
+ * Opens the referenced table with the lock that a FOR KEY SHARE query would
+ * take. A rule read before the lock was ours may be out of date; one read
+ * under it is not, whatever invalidations come for other reasons.
+ */
+const Rule *
+lock_rule(Oid trigger, Relation *referenced)
+{
+	for (;;)
+	{
+		const Rule *rule = fetch_rule(trigger);
+
+		*referenced = table_open(rule->referenced, RowShareLock);
+		if (!rule_is_current(rule))
+			rule = fetch_rule(trigger);
+		if (rule->referenced == RelationGetRelid(*referenced))
+			return rule;
+		table_close(*referenced, RowShareLock);
+	}
+}
+
+/*
+ * The snapshot is the one that a native check's query gets: fresh under READ
+ * COMMITTED, the transaction's otherwise, and it sees what this command and
+ * the triggers before us have done.
+ */
+void
+check_elements(const Rule &rule, Relation referencing, Relation referenced, std::span<const Datum> elements)
+{
+	Probe		probe;
+
+	CommandCounterIncrement();
+	begin_probe(&probe, &rule, referenced, GetTransactionSnapshot(), ProbeFor::Element, ProbeLock::KeyShare);
+	for (Datum element : elements)
+	{
+		CHECK_FOR_INTERRUPTS();
+		if (!key_exists(&probe, element))
+			report_missing_key(rule, referencing, rule.referenced, element);
+	}
+	end_probe(&probe);
+}
+
+/*
+ * The owner of the referencing table must hold REFERENCES on the key, or a
+ * trigger written by hand could find out which keys a table has. "passed" is
+ * the rule for which this was established earlier in the same query.
+ */
+void
+require_references(const Rule *rule, Relation referencing, void **passed)
+{
+	if (*passed == rule)
+		return;
+	if (!has_references_privilege(*rule, referencing->rd_rel->relowner))
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("permission denied for table %s", get_rel_name(rule->referenced)),
+				 errdetail("The owner of table \"%s\" may not reference it.", RelationGetRelationName(referencing)),
+				 errhint("%s", references_grant_hint(*rule))));
+	*passed = const_cast<Rule *>(rule);
+}
+
+/*
+ * The latest version of a row that our own transaction has updated since; null
+ * if it was deleted, or moved to another partition, whose INSERT event then
+ * has all of it to check.
+ */
+TupleTableSlot *
+live_version(Relation rel, TupleTableSlot *superseded)
+{
+	TupleTableSlot *slot = table_slot_create(rel, nullptr);
+	TableScanDesc scan = table_beginscan_tid(rel, SnapshotSelf);
+	ItemPointerData tid = superseded->tts_tid;
+
+	table_tuple_get_latest_tid(scan, &tid);
+	table_endscan(scan);
+	if (table_tuple_fetch_row_version(rel, &tid, SnapshotSelf, slot))
+		return slot;
+	ExecDropSingleTupleTableSlot(slot);
+	return nullptr;
+}
+
+/*
+ * Checks what one event has added to a row: all elements for an INSERT, those
+ * that the old version did not hold for an UPDATE ("before").
+ *
+ * Native foreign keys skip an event whose row version was superseded, and make
+ * up for it by checking every later UPDATE of a row that this transaction has
+ * written, changed key or not. An array cannot afford that: one old orphan in
+ * it would fail the second statement that touches the row. So each event
+ * answers for what it added, as far as the latest version still holds it.
+ * Then every element of the latest version was either there before this
+ * transaction or is checked by the event that brought it in.
+ */
+void
+check_row(Oid trigger, Relation referencing, TupleTableSlot *now, TupleTableSlot *before, void **passed)
+{
+	Relation	referenced;
+	const Rule *rule = lock_rule(trigger, &referenced);
+	const Layout &layout = rule->compare.element;
+	Value		value = column_of(now, rule->column);
+	Value		old = before ? column_of(before, rule->column) : Value{0, true};
+	TupleTableSlot *live = nullptr;
+
+	require_references(rule, referencing, passed);
+
+	if (!value.isnull && (old.isnull || !same_stored(referencing, rule->column, value, old)))
+	{
+		/* Needs a pin on the buffer, which the slot holds, and takes the lock itself. */
+		bool		superseded = !table_tuple_satisfies_snapshot(referencing, now, SnapshotSelf);
+		std::span<Datum> added = subtract(elements_of(*rule, value), elements_of(*rule, old), layout);
+
+		if (superseded)
+		{
+			live = live_version(referencing, now);
+			value = live ? column_of(live, rule->column) : Value{0, true};
+			added = intersect(added, elements_of(*rule, value), layout);
+		}
+		reject_elements(*rule, referencing, value);
+		if (!added.empty())
+			check_elements(*rule, referencing, referenced, added);
+	}
+	if (live)
+		ExecDropSingleTupleTableSlot(live);
+	table_close(referenced, NoLock);
+}
+
+} /* namespace */
+} /* namespace integrity */
+
+using namespace integrity;
+
+extern "C"
+{
+PG_FUNCTION_INFO_V1(integrity_refers);
+PG_FUNCTION_INFO_V1(integrity_check_reference);
+
+/*
+ * integrity.refers(NEW.column, (NULL::table).key): the condition of a rule's
+ * trigger. It binds the trigger to both columns, and keeps a row that refers
+ * to nothing from being queued.
+ */
+PGDLLEXPORT Datum
+integrity_refers(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_BOOL(!PG_ARGISNULL(0));
+}
+
+PGDLLEXPORT Datum
+integrity_check_reference(PG_FUNCTION_ARGS)
+{
+	TriggerData *data = trigger_data(fcinfo, "check_reference");
+
+	if (!TRIGGER_FIRED_AFTER(data->tg_event) || !TRIGGER_FIRED_FOR_ROW(data->tg_event) ||
+		!(TRIGGER_FIRED_BY_INSERT(data->tg_event) || TRIGGER_FIRED_BY_UPDATE(data->tg_event)))
+		wrong_event(data, "check_reference", "AFTER INSERT OR UPDATE FOR EACH ROW");
+
+	bool		is_update = TRIGGER_FIRED_BY_UPDATE(data->tg_event);
+	TupleTableSlot *now = is_update ? data->tg_newslot : data->tg_trigslot;
+
+	check_row(data->tg_trigger->tgoid, data->tg_relation, now, is_update ? data->tg_trigslot : nullptr,
+			  &fcinfo->flinfo->fn_extra);
+	return PointerGetDatum(nullptr);
+}
+}

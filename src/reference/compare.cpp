@@ -1,0 +1,179 @@
+/*
+ * compare.cpp
+ *	  Finds the operators for a pair of types, and looks elements up in keys.
+ */
+#include "compare.h"
+
+namespace integrity
+{
+
+Layout
+layout_of(Oid type)
+{
+	Layout		layout;
+
+	get_typlenbyvalalign(type, &layout.len, &layout.byval, &layout.align);
+	return layout;
+}
+
+namespace
+{
+
+/* Does this operator family say that equal means equal bytes? */
+bool
+has_equal_image(Oid opfamily, Oid opcintype, Oid collation)
+{
+	Oid			proc = get_opfamily_proc(opfamily, opcintype, opcintype, BTEQUALIMAGE_PROC);
+
+	return OidIsValid(proc) && DatumGetBool(OidFunctionCall1Coll(proc, collation, ObjectIdGetDatum(opcintype)));
+}
+
+/*
+ * The cast from the element to the key's type that no operator can replace.
+ * True with an invalid "function" means that none has to be called.
+ */
+bool
+find_implicit_cast(Oid element_type, Oid opcintype, Oid *function)
+{
+	*function = InvalidOid;
+
+	/* A polymorphic operator class (anyenum) takes its own types as they are. */
+	if (IsPolymorphicType(opcintype))
+		return false;
+	switch (find_coercion_pathway(opcintype, element_type, COERCION_IMPLICIT, function))
+	{
+		case COERCION_PATH_RELABELTYPE:
+			*function = InvalidOid;
+			return true;
+		case COERCION_PATH_FUNC:
+			return true;
+		default:
+			return false;
+	}
+}
+
+} /* namespace */
+
+bool
+resolve_comparison(Oid element_type, Oid key_type, Oid key_collation,
+				   Oid opfamily, Oid opcintype, Comparison *compare)
+{
+	Oid			cast_function = InvalidOid;
+	Oid			order_element;
+
+	memset(compare, 0, sizeof(*compare));
+	compare->element = layout_of(element_type);
+	compare->key = layout_of(key_type);
+	compare->element_type = element_type;
+	compare->key_type = key_type;
+	compare->collation = key_collation;
+
+	compare->key_eq_key = get_opfamily_member(opfamily, opcintype, opcintype, BTEqualStrategyNumber);
+	compare->key_eq_element = get_opfamily_member(opfamily, opcintype, element_type, BTEqualStrategyNumber);
+	compare->element_subtype = element_type;
+	order_element = get_opfamily_proc(opfamily, element_type, opcintype, BTORDER_PROC);
+
+	if (!OidIsValid(compare->key_eq_element) || !OidIsValid(order_element))
+	{
+		if (element_type != key_type && !find_implicit_cast(element_type, opcintype, &cast_function))
+			return false;
+		compare->key_eq_element = compare->key_eq_key;
+		compare->element_subtype = opcintype;
+		order_element = get_opfamily_proc(opfamily, opcintype, opcintype, BTORDER_PROC);
+	}
+	if (!OidIsValid(compare->key_eq_key) || !OidIsValid(order_element))
+		return false;
+
+	/* int4 and oid are binary coercible, but their Datums are not the same. */
+	compare->same_image = !OidIsValid(cast_function) &&
+		(element_type == key_type || (compare->element_subtype == opcintype && compare->element.len == -1)) &&
+		has_equal_image(opfamily, opcintype, key_collation);
+
+	fmgr_info(get_opcode(compare->key_eq_element), &compare->key_eq_element_proc);
+	fmgr_info(get_opcode(compare->key_eq_key), &compare->key_eq_key_proc);
+	fmgr_info(get_opfamily_proc(opfamily, opcintype, opcintype, BTORDER_PROC), &compare->order_key_key_proc);
+	fmgr_info(order_element, &compare->order_element_key_proc);
+	if (OidIsValid(cast_function))
+		fmgr_info(cast_function, &compare->cast_proc);
+	return true;
+}
+
+bool
+resolve_default_comparison(Oid element_type, Oid key_type, Oid key_collation, Comparison *compare)
+{
+	Oid			opclass = GetDefaultOpClass(key_type, BTREE_AM_OID);
+
+	return OidIsValid(opclass) &&
+		resolve_comparison(element_type, key_type, key_collation,
+						   get_opclass_family(opclass), get_opclass_input_type(opclass), compare);
+}
+
+/* Sorts "keys" in place; they must not be null. */
+KeySet
+make_key_set(Comparison *compare, std::span<Datum> keys)
+{
+	if (compare->same_image)
+		return {compare, sort_distinct(keys, compare->key)};
+
+	auto		order = [&](Datum a, Datum b)
+	{
+		return DatumGetInt32(FunctionCall2Coll(&compare->order_key_key_proc, compare->collation, a, b));
+	};
+
+	std::sort(keys.begin(), keys.end(), [&](Datum a, Datum b) { return order(a, b) < 0; });
+	auto		end = std::unique(keys.begin(), keys.end(), [&](Datum a, Datum b) { return order(a, b) == 0; });
+
+	return {compare, keys.first(static_cast<size_t>(end - keys.begin()))};
+}
+
+bool
+contains(const KeySet &set, Datum element)
+{
+	Comparison &compare = *set.compare;
+
+	if (compare.same_image)
+		return contains_image(set.keys, element, compare.key);
+
+	Datum		value = as_key(compare, element);
+	size_t		low = 0;
+	size_t		high = set.keys.size();
+
+	while (low < high)
+	{
+		size_t		middle = (low + high) / 2;
+		int32		order = DatumGetInt32(FunctionCall2Coll(&compare.order_element_key_proc, compare.collation,
+															value, set.keys[middle]));
+
+		if (order == 0)
+			return true;
+		if (order < 0)
+			high = middle;
+		else
+			low = middle + 1;
+	}
+	return false;
+}
+
+Elements
+take_apart(ArrayType *array, Oid element_type, Layout layout)
+{
+	Elements	elements;
+
+	deconstruct_array(array, element_type, layout.len, layout.byval, layout.align,
+					  &elements.values, &elements.nulls, &elements.count);
+	return elements;
+}
+
+std::span<Datum>
+distinct_elements(const Elements &elements, Layout layout, bool *has_null)
+{
+	size_t		kept = 0;
+
+	for (int i = 0; i < elements.count; i++)
+		if (!elements.nulls[i])
+			elements.values[kept++] = elements.values[i];
+	*has_null = kept != static_cast<size_t>(elements.count);
+	return sort_distinct({elements.values, kept}, layout);
+}
+
+} /* namespace integrity */

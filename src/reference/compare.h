@@ -1,0 +1,82 @@
+/*
+ * compare.h
+ *	  How one element is compared with one key.
+ *
+ * The rules are ALTER TABLE ADD FOREIGN KEY's: the equality operator of the
+ * key's btree operator family across the two types, else the key's own one
+ * after an implicit cast. All types here are base types: a domain compares as
+ * what it is made of.
+ */
+#pragma once
+
+#include "../pg.h"
+#include "elements.h"
+
+namespace integrity
+{
+
+struct Comparison
+{
+	Layout		element;		/* as an array stores it */
+	Layout		key;
+	Oid			element_type;
+	Oid			key_type;
+	Oid			collation;		/* of the key */
+
+	Oid			key_eq_element; /* operator; its right input is the cast's result, if there is a cast */
+	Oid			element_subtype;	/* right input type of key_eq_element */
+	Oid			key_eq_key;		/* operator */
+
+	bool		same_image;		/* one type, and equal exactly if the bytes are equal */
+
+	FmgrInfo	key_eq_element_proc;
+	FmgrInfo	key_eq_key_proc;
+	FmgrInfo	order_key_key_proc;
+	FmgrInfo	order_element_key_proc;
+	FmgrInfo	cast_proc;		/* fn_oid is invalid where no cast is needed */
+};
+
+static_assert(Plain<Comparison>);
+
+Layout		layout_of(Oid type);
+
+/* False if the two types cannot be compared. */
+bool		resolve_comparison(Oid element_type, Oid key_type, Oid key_collation,
+							   Oid opfamily, Oid opcintype, Comparison *compare);
+
+/* The same with the key type's default btree operator class. */
+bool		resolve_default_comparison(Oid element_type, Oid key_type, Oid key_collation, Comparison *compare);
+
+/* The element as key_eq_element and order_element_key want it. */
+inline Datum
+as_key(Comparison &compare, Datum element)
+{
+	if (!OidIsValid(compare.cast_proc.fn_oid))
+		return element;
+	return FunctionCall3(&compare.cast_proc, element, Int32GetDatum(-1), BoolGetDatum(false));
+}
+
+/* A set of keys in which elements can be looked up. */
+struct KeySet
+{
+	Comparison *compare;
+	std::span<Datum> keys;		/* sorted, distinct */
+};
+
+KeySet		make_key_set(Comparison *compare, std::span<Datum> keys);
+bool		contains(const KeySet &set, Datum element);
+
+/* One array taken apart. The Datums of by-reference types point into it. */
+struct Elements
+{
+	Datum	   *values;
+	bool	   *nulls;
+	int			count;
+};
+
+Elements	take_apart(ArrayType *array, Oid element_type, Layout layout);
+
+/* The distinct non-null elements, by their bytes; "values" is reused. */
+std::span<Datum> distinct_elements(const Elements &elements, Layout layout, bool *has_null);
+
+} /* namespace integrity */

@@ -1,0 +1,148 @@
+/*
+ * complete.cpp
+ *	  What belongs to a rule beyond its trigger: leave to reference, guards,
+ *	  and the look at the rows that are there already.
+ *
+ * integrity.complete_rule() is an event trigger, so that CREATE TRIGGER written
+ * by hand is the same as integrity.add_reference(): without it such a rule
+ * would check inserts and leak on every delete. A dump holds the guards
+ * itself and its rows were checked when they were written, so while
+ * check_function_bodies is off, as pg_dump and pg_restore set it, only
+ * privileges are looked at.
+ */
+#include "catalog.h"
+#include "complete.h"
+#include "guards.h"
+#include "validate.h"
+
+namespace integrity
+{
+
+void
+require_references(const Rule &rule, Oid role)
+{
+	for (Oid each : {role, table_owner(rule.referencing)})
+		if (!has_references_privilege(rule, each))
+			ereport(ERROR,
+					(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+					 errmsg("permission denied for table %s", get_rel_name(rule.referenced)),
+					 errdetail("Role \"%s\" may not reference column \"%s\" of it.", GetUserNameFromId(each, false),
+							   get_attname(rule.referenced, rule.key, false)),
+					 errhint("%s", references_grant_hint(rule))));
+}
+
+Rule
+complete_rule(Oid trigger)
+{
+	Rule		rule;
+	Problem		problem = {};
+
+	if (!load_rule(trigger, &rule, &problem))
+		raise(problem);
+	if (!pg::owns_table(rule.referencing, GetUserId()))
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("must be owner of table %s", get_rel_name(rule.referencing)),
+				 errhint("Only the owner of the referencing table can declare its references.")));
+
+	bool		restoring = !check_function_bodies;
+
+	/* A dump grants privileges last; a superuser who restores needs none. */
+	if (!restoring || !superuser())
+		require_references(rule, GetUserId());
+	if (restoring)
+		return rule;
+
+	LockRelationOid(rule.referenced, ShareRowExclusiveLock);
+	ensure_guards(rule.referenced, rule.key);
+	ensure_deferred_guard(rule);
+	return rule;
+}
+
+namespace
+{
+
+bool
+is_declared_rule(Oid trigger)
+{
+	bool		is_rule = false;
+	Oid			check_function = function_oid("check_reference");
+
+	with_trigger_row(trigger, [&](HeapTuple tuple, TupleDesc)
+	{
+		Form_pg_trigger form = trigger_form(tuple);
+
+		is_rule = form->tgfoid == check_function && !OidIsValid(form->tgparentid);
+	});
+	return is_rule;
+}
+
+/* A new or attached partition of a guarded table. */
+void
+complete_partitions(Oid table)
+{
+	Oid			root = table;
+
+	if (get_rel_relispartition(table))
+		root = llast_oid(get_partition_ancestors(table));
+	if (get_rel_relkind(root) != RELKIND_PARTITIONED_TABLE)
+		return;
+
+	bool		guarded = false;
+	Oid			function = function_oid("guard_truncate");
+
+	for_each_trigger(root, [&](HeapTuple tuple, TupleDesc)
+	{
+		guarded |= trigger_form(tuple)->tgfoid == function;
+	});
+	if (guarded)
+		ensure_partition_guards(root);
+}
+
+} /* namespace */
+} /* namespace integrity */
+
+using namespace integrity;
+
+extern "C"
+{
+PG_FUNCTION_INFO_V1(integrity_complete_rule);
+
+PGDLLEXPORT Datum
+integrity_complete_rule(PG_FUNCTION_ARGS)
+{
+	if (!CALLED_AS_EVENT_TRIGGER(fcinfo))
+		ereport(ERROR,
+				(errcode(ERRCODE_E_R_I_E_EVENT_TRIGGER_PROTOCOL_VIOLATED),
+				 errmsg("function \"integrity.complete_rule\" was not called by event trigger manager"),
+				 errhint("It belongs to the event trigger integrity_complete_rule.")));
+
+	if (SPI_connect() != SPI_OK_CONNECT)
+		elog(ERROR, "SPI_connect failed");
+	if (SPI_execute("SELECT c.classid, c.objid FROM pg_catalog.pg_event_trigger_ddl_commands() c", true, 0) != SPI_OK_SELECT)
+		elog(ERROR, "could not read the commands of the event trigger");
+
+	SPITupleTable *commands = SPI_tuptable;
+	uint64		count = SPI_processed;
+
+	for (uint64 i = 0; i < count; i++)
+	{
+		bool		isnull;
+		Oid			classid = DatumGetObjectId(SPI_getbinval(commands->vals[i], commands->tupdesc, 1, &isnull));
+		Oid			objid = DatumGetObjectId(SPI_getbinval(commands->vals[i], commands->tupdesc, 2, &isnull));
+
+		if (classid == TriggerRelationId && is_declared_rule(objid))
+		{
+			Rule		rule = complete_rule(objid);
+
+			if (check_function_bodies && !rule.options.not_valid && rule_fires(rule.enabled))
+				check_existing_rows(rule);
+		}
+		else if (classid == RelationRelationId && check_function_bodies)
+			complete_partitions(objid);
+	}
+	if (SPI_finish() != SPI_OK_FINISH)
+		elog(ERROR, "SPI_finish failed");
+	PG_RETURN_NULL();
+}
+}

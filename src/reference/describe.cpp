@@ -1,0 +1,60 @@
+/*
+ * describe.cpp
+ *	  integrity.describe_rule(): one rule as the view integrity.reference shows it.
+ *
+ * What is wrong with a rule is a column here, not an error: one bad trigger
+ * must not hide the other rules.
+ */
+#include "guards.h"
+
+using namespace integrity;
+
+extern "C"
+{
+PG_FUNCTION_INFO_V1(integrity_describe_rule);
+
+PGDLLEXPORT Datum
+integrity_describe_rule(PG_FUNCTION_ARGS)
+{
+	enum
+	{
+		Kind, ReferencingColumn, ReferencedTable, ReferencedColumn, OnDeleteWord, OnUpdateWord, OnEmptyWord,
+		NullElements, DuplicateElements, Validated, Guarded, ProblemText, Columns
+	};
+	Datum		values[Columns] = {};
+	bool		nulls[Columns] = {};
+	TupleDesc	desc;
+	Rule		rule;
+	Problem		problem = {};
+
+	if (get_call_result_type(fcinfo, nullptr, &desc) != TYPEFUNC_COMPOSITE)
+		elog(ERROR, "return type must be a row type");
+
+	bool		works = load_rule(PG_GETARG_OID(0), &rule, &problem);
+	bool		known = OidIsValid(rule.referenced);
+	char	   *column = rule.column > 0 ? get_attname(rule.referencing, rule.column, true) : nullptr;
+	char	   *key = known ? get_attname(rule.referenced, rule.key, true) : nullptr;
+	auto		text = [&](int at, const char *value)
+	{
+		nulls[at] = value == nullptr;
+		if (value)
+			values[at] = CStringGetTextDatum(value);
+	};
+
+	text(Kind, rule.is_array ? "array reference" : "reference");
+	text(ReferencingColumn, column);
+	text(ReferencedColumn, key);
+	values[ReferencedTable] = ObjectIdGetDatum(rule.referenced);
+	nulls[ReferencedTable] = !known;
+	text(OnDeleteWord, known ? word_of(rule.options.on_delete) : nullptr);
+	text(OnUpdateWord, known ? word_of(rule.options.on_update) : nullptr);
+	text(OnEmptyWord, known ? word_of(rule.options.on_empty) : nullptr);
+	text(NullElements, !known ? nullptr : rule.options.reject_nulls ? "reject" : "allow");
+	text(DuplicateElements, !known ? nullptr : rule.options.reject_duplicates ? "reject" : "allow");
+	values[Validated] = BoolGetDatum(works && !rule.options.not_valid);
+	values[Guarded] = BoolGetDatum(works && is_guarded(rule.referenced, rule.key));
+	text(ProblemText, works ? nullptr : problem.message);
+
+	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls)));
+}
+}

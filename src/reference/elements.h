@@ -1,0 +1,100 @@
+/*
+ * elements.h
+ *	  The elements of one array as a set of distinct values.
+ *
+ * Elements are told apart by their bytes. Two that differ in bytes but are
+ * equal to the operator (1.0 and 1.00) are merely looked up twice, so this
+ * needs no operator, no collation and no server: it is tested without one.
+ */
+#pragma once
+
+#include "../pg.h"
+
+namespace integrity
+{
+
+/* How PostgreSQL stores a type: pg_type's typlen, typbyval and typalign. */
+struct Layout
+{
+	int16		len;
+	bool		byval;
+	char		align;
+};
+
+inline std::string_view
+image_of(Datum value, const Layout &layout)
+{
+	const char *data = reinterpret_cast<const char *>(value);
+
+	if (layout.len > 0)
+		return {data, static_cast<size_t>(layout.len)};
+	if (layout.len == -1)
+		return {VARDATA_ANY(data), VARSIZE_ANY_EXHDR(data)};
+	return {data, strlen(data)};
+}
+
+/* Any total order over the bytes; negative, zero or positive. */
+inline int
+compare_images(Datum a, Datum b, const Layout &layout)
+{
+	if (layout.byval)
+		return a < b ? -1 : a > b ? 1 : 0;
+	return image_of(a, layout).compare(image_of(b, layout));
+}
+
+/* Sorts and drops what is there twice. */
+inline std::span<Datum>
+sort_distinct(std::span<Datum> values, const Layout &layout)
+{
+	std::sort(values.begin(), values.end(), [&](Datum a, Datum b) { return compare_images(a, b, layout) < 0; });
+	auto		end = std::unique(values.begin(), values.end(),
+								  [&](Datum a, Datum b) { return compare_images(a, b, layout) == 0; });
+
+	return values.first(static_cast<size_t>(end - values.begin()));
+}
+
+/* What is in "values" and not in "others"; both are sorted and distinct. */
+inline std::span<Datum>
+subtract(std::span<Datum> values, std::span<const Datum> others, const Layout &layout)
+{
+	auto		other = others.begin();
+	auto		kept = values.begin();
+
+	for (Datum value : values)
+	{
+		while (other != others.end() && compare_images(*other, value, layout) < 0)
+			++other;
+		if (other == others.end() || compare_images(*other, value, layout) != 0)
+			*kept++ = value;
+	}
+	return values.first(static_cast<size_t>(kept - values.begin()));
+}
+
+/* What is in both; both are sorted and distinct. */
+inline std::span<Datum>
+intersect(std::span<Datum> values, std::span<const Datum> others, const Layout &layout)
+{
+	auto		other = others.begin();
+	auto		kept = values.begin();
+
+	for (Datum value : values)
+	{
+		while (other != others.end() && compare_images(*other, value, layout) < 0)
+			++other;
+		if (other != others.end() && compare_images(*other, value, layout) == 0)
+			*kept++ = value;
+	}
+	return values.first(static_cast<size_t>(kept - values.begin()));
+}
+
+/* Is "value" in the sorted "values"? */
+inline bool
+contains_image(std::span<const Datum> values, Datum value, const Layout &layout)
+{
+	auto		at = std::lower_bound(values.begin(), values.end(), value,
+									  [&](Datum a, Datum b) { return compare_images(a, b, layout) < 0; });
+
+	return at != values.end() && compare_images(*at, value, layout) == 0;
+}
+
+} /* namespace integrity */

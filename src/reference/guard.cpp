@@ -1,0 +1,470 @@
+/*
+ * guard.cpp
+ *	  The referenced side: the triggers that see a key go away.
+ *
+ * One set of guards serves all rules of a referenced table; they find the
+ * rules by the dependencies of their triggers. So a rule that is dropped with
+ * its table leaves a guard with nothing to do, and no catalog of ours to rot.
+ *
+ * The DELETE guard of a plain table is a row trigger with a transition table.
+ * Its first call for a statement handles all of the statement's keys in one
+ * pass; a later call finds its key among them and does nothing. A key that is
+ * not among them is handled by its own call, so nothing can be lost. (A
+ * statement trigger would be simpler and wrong: it fires only for the table
+ * that the statement names.)
+ */
+#include "action.h"
+#include "guarded.h"
+#include "probe.h"
+#include "trigger.h"
+#include "violation.h"
+
+namespace integrity
+{
+namespace
+{
+
+/* Does a row of the referenced table, another one by now, provide this key? */
+bool
+another_row_provides(const Rule &rule, Datum key)
+{
+	Relation	referenced = table_open(rule.referenced, RowShareLock);
+	Probe		probe;
+
+	CommandCounterIncrement();
+	begin_probe(&probe, &rule, referenced, IsolationUsesXactSnapshot() ? GetLatestSnapshot() : GetTransactionSnapshot(),
+				ProbeFor::Key, ProbeLock::KeyShare);
+	bool		found = key_exists(&probe, key);
+
+	end_probe(&probe);
+	table_close(referenced, NoLock);
+	return found;
+}
+
+/* The exact check of one key for NO ACTION and RESTRICT. */
+void
+refuse_if_referenced(const GuardedRule &guarded, Relation rel, Datum key, bool is_restrict)
+{
+	const Rule &rule = *guarded.rule;
+
+	if (!is_restrict && another_row_provides(rule, key))
+		return;
+	if (is_referenced(rule, make_action_keys(rule, {&key, 1})))
+		report_still_referenced(rule, rel, guarded.key, key, is_restrict);
+}
+
+/*
+ * NO ACTION and RESTRICT for many keys: one pass says whether any of them is
+ * referenced at all, and only then each key is looked at by itself.
+ */
+void
+refuse_if_any_referenced(const GuardedRule &guarded, Relation rel, std::span<const Datum> keys, bool is_restrict)
+{
+	if (keys.size() > 1 && !is_referenced(*guarded.rule, make_action_keys(*guarded.rule, keys)))
+		return;
+	for (Datum key : keys)
+		refuse_if_referenced(guarded, rel, key, is_restrict);
+}
+
+/* In which turn a rule acts: what forbids first, what changes next, what looks at the outcome last. */
+int
+turn_of(const Rule &rule)
+{
+	switch (rule.options.on_delete)
+	{
+		case OnDelete::Restrict:
+			return 0;
+		case OnDelete::NoAction:
+			return 2;
+		default:
+			return 1;
+	}
+}
+
+/* Applies on_delete of all rules whose key is this column, for these keys. */
+void
+handle_deleted(Relation rel, const Guarded &guarded, AttrNumber column, std::span<const Datum> keys)
+{
+	if (keys.empty())
+		return;
+	for (int turn = 0; turn <= 2; turn++)
+		for (int i = 0; i < guarded.count; i++)
+		{
+			const GuardedRule &each = guarded.rules[i];
+			const Rule &rule = *each.rule;
+
+			if (each.key != column || turn_of(rule) != turn)
+				continue;
+			if (turn == 1)
+				act_on_delete(rule, make_action_keys(rule, keys));
+			else if (turn == 0 || !left_to_deferred_guard(rule, rel))
+				refuse_if_any_referenced(each, rel, keys, turn == 0);
+		}
+}
+
+/*
+ * What the DELETE guard has handled, kept in fn_extra for the duration of the
+ * query. It belongs to one transition table: a statement that our own actions
+ * cause on the same table has another one.
+ */
+struct HandledColumn
+{
+	AttrNumber	column;
+	Layout		layout;
+	std::span<Datum> keys;		/* sorted by their bytes */
+};
+
+struct Handled
+{
+	Tuplestorestate *deleted;
+	HandledColumn *columns;
+	int			count;
+	MemoryContext memory;
+};
+
+static_assert(Plain<Handled>);
+
+/* The distinct keys of one column of the transition table. */
+std::span<Datum>
+read_deleted_keys(Relation rel, Tuplestorestate *deleted, AttrNumber column, Layout layout)
+{
+	TupleTableSlot *slot = MakeSingleTupleTableSlot(RelationGetDescr(rel), &TTSOpsMinimalTuple);
+	size_t		room = 64;
+	size_t		count = 0;
+	auto	   *keys = static_cast<Datum *>(palloc(sizeof(Datum) * room));
+	int			reader = tuplestore_alloc_read_pointer(deleted, EXEC_FLAG_REWIND);
+
+	tuplestore_select_read_pointer(deleted, reader);
+	tuplestore_rescan(deleted);
+	while (tuplestore_gettupleslot(deleted, true, false, slot))
+	{
+		Datum		key;
+
+		CHECK_FOR_INTERRUPTS();
+		if (!key_of(slot, column, layout, &key))
+			continue;
+		if (count == room)
+		{
+			room *= 2;
+			keys = static_cast<Datum *>(repalloc_huge(keys, sizeof(Datum) * room));
+		}
+		keys[count++] = datumCopy(key, layout.byval, layout.len);
+	}
+	tuplestore_select_read_pointer(deleted, 0);
+	ExecDropSingleTupleTableSlot(slot);
+	return sort_distinct({keys, count}, layout);
+}
+
+/* The first call for a transition table: handles all keys of the statement. */
+void
+handle_statement(TriggerData *data, const Guarded &guarded, Handled *handled)
+{
+	Relation	rel = data->tg_relation;
+
+	handled->deleted = nullptr;
+	handled->count = 0;
+	MemoryContextReset(handled->memory);
+
+	MemoryContext saved = MemoryContextSwitchTo(handled->memory);
+
+	handled->columns = static_cast<HandledColumn *>(palloc0(sizeof(HandledColumn) * static_cast<size_t>(guarded.count)));
+	for (int i = 0; i < guarded.count; i++)
+		if (!seen_before(guarded, i))
+		{
+			HandledColumn &column = handled->columns[handled->count++];
+
+			column.column = guarded.rules[i].key;
+			column.layout = layout_of_column(rel, column.column);
+			column.keys = read_deleted_keys(rel, data->tg_oldtable, column.column, column.layout);
+		}
+	handled->deleted = data->tg_oldtable;
+	MemoryContextSwitchTo(saved);
+
+	for (int i = 0; i < handled->count; i++)
+		handle_deleted(rel, guarded, handled->columns[i].column, handled->columns[i].keys);
+}
+
+bool
+was_handled(const Handled *handled, Tuplestorestate *deleted, AttrNumber column, Datum key)
+{
+	if (handled == nullptr || handled->deleted != deleted)
+		return false;
+	for (int i = 0; i < handled->count; i++)
+		if (handled->columns[i].column == column)
+			return contains_image(handled->columns[i].keys, key, handled->columns[i].layout);
+	return false;
+}
+
+Handled *
+handled_state(FunctionCallInfo fcinfo)
+{
+	auto	   *handled = static_cast<Handled *>(fcinfo->flinfo->fn_extra);
+
+	if (handled == nullptr)
+	{
+		handled = static_cast<Handled *>(MemoryContextAllocZero(fcinfo->flinfo->fn_mcxt, sizeof(Handled)));
+		handled->memory = AllocSetContextCreate(fcinfo->flinfo->fn_mcxt, "integrity deleted keys", ALLOCSET_DEFAULT_SIZES);
+		fcinfo->flinfo->fn_extra = handled;
+	}
+	return handled;
+}
+
+/*
+ * A row that an UPDATE moves to another partition is deleted from the old one,
+ * with a mark in place of the link to its next version.
+ */
+bool
+was_moved(TupleTableSlot *slot)
+{
+	bool		should_free;
+	HeapTuple	tuple = ExecFetchSlotHeapTuple(slot, false, &should_free);
+
+	return HeapTupleHeaderIndicatesMovedPartitions(tuple->t_data);
+}
+
+/* One key goes away because its row got another one. */
+void
+handle_updated(const GuardedRule &each, Relation rel, Datum old_key, Datum new_key, bool new_is_null)
+{
+	const Rule &rule = *each.rule;
+
+	switch (rule.options.on_update)
+	{
+		case OnUpdate::Cascade:
+			act_on_update(rule, make_action_keys(rule, {&old_key, 1}), new_key, new_is_null);
+			break;
+		case OnUpdate::Restrict:
+			refuse_if_referenced(each, rel, old_key, true);
+			break;
+		case OnUpdate::NoAction:
+			if (!left_to_deferred_guard(rule, rel))
+				refuse_if_referenced(each, rel, old_key, false);
+			break;
+	}
+}
+
+/*
+ * A row left this partition for another one, so its key has changed: the
+ * partition key is the key. The new value is not known here.
+ */
+void
+handle_moved(const GuardedRule &each, Relation rel, Datum key)
+{
+	const Rule &rule = *each.rule;
+
+	if (rule.options.on_update == OnUpdate::NoAction && left_to_deferred_guard(rule, rel))
+		return;
+	if (rule.options.on_update != OnUpdate::Cascade)
+		refuse_if_referenced(each, rel, key, rule.options.on_update == OnUpdate::Restrict);
+	else if (is_referenced(rule, make_action_keys(rule, {&key, 1})))
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("cannot move a referenced key of table \"%s\" to another partition", RelationGetRelationName(rel)),
+				 errdetail("Rule \"%s\" on table \"%s\" has on_update 'cascade', which cannot follow a row across partitions.",
+						   NameStr(rule.name), get_rel_name(rule.referencing)),
+				 errhint("Insert the new key, change the references to it, and delete the old key.")));
+}
+
+void
+require_event(TriggerData *data, const char *function, bool right, const char *wanted)
+{
+	if (!right || !TRIGGER_FIRED_AFTER(data->tg_event))
+		wrong_event(data, function, wanted);
+}
+
+} /* namespace */
+} /* namespace integrity */
+
+using namespace integrity;
+
+extern "C"
+{
+PG_FUNCTION_INFO_V1(integrity_guard_delete);
+PG_FUNCTION_INFO_V1(integrity_guard_update);
+PG_FUNCTION_INFO_V1(integrity_guard_deferred);
+PG_FUNCTION_INFO_V1(integrity_guard_truncate);
+PG_FUNCTION_INFO_V1(integrity_key_changes);
+
+PGDLLEXPORT Datum
+integrity_guard_delete(PG_FUNCTION_ARGS)
+{
+	TriggerData *data = trigger_data(fcinfo, "guard_delete");
+
+	require_event(data, "guard_delete",
+				  TRIGGER_FIRED_FOR_ROW(data->tg_event) && TRIGGER_FIRED_BY_DELETE(data->tg_event) &&
+				  !data->tg_trigger->tgdeferrable,
+				  "AFTER DELETE FOR EACH ROW, not deferrable");
+
+	Relation	rel = data->tg_relation;
+	auto	   *handled = static_cast<Handled *>(fcinfo->flinfo->fn_extra);
+	bool		moved = was_moved(data->tg_trigslot);
+
+	/* The common case of a later call, before anything is looked up. */
+	if (handled && handled->deleted && handled->deleted == data->tg_oldtable)
+	{
+		bool		all = true;
+
+		for (int i = 0; i < handled->count && all; i++)
+		{
+			Datum		key;
+
+			all = !key_of(data->tg_trigslot, handled->columns[i].column, handled->columns[i].layout, &key) ||
+				was_handled(handled, data->tg_oldtable, handled->columns[i].column, key);
+		}
+		if (all)
+			return PointerGetDatum(nullptr);
+	}
+
+	Guarded		guarded = collect_and_lock(rel, Event::Delete);
+
+	if (guarded.count == 0)
+		return PointerGetDatum(nullptr);
+	for (int i = 0; i < guarded.count; i++)
+		require_working(*guarded.rules[i].rule);
+
+	if (data->tg_oldtable && (handled == nullptr || handled->deleted != data->tg_oldtable))
+	{
+		handled = handled_state(fcinfo);
+		handle_statement(data, guarded, handled);
+	}
+	for (int i = 0; i < guarded.count; i++)
+	{
+		AttrNumber	column = guarded.rules[i].key;
+		Datum		key;
+
+		if (!key_of(data->tg_trigslot, column, layout_of_column(rel, column), &key) ||
+			(data->tg_oldtable && was_handled(handled, data->tg_oldtable, column, key)))
+			continue;
+		if (moved)
+			handle_moved(guarded.rules[i], rel, key);
+		else if (!seen_before(guarded, i))
+			handle_deleted(rel, guarded, column, {&key, 1});
+	}
+	return PointerGetDatum(nullptr);
+}
+
+PGDLLEXPORT Datum
+integrity_guard_update(PG_FUNCTION_ARGS)
+{
+	TriggerData *data = trigger_data(fcinfo, "guard_update");
+
+	require_event(data, "guard_update",
+				  TRIGGER_FIRED_FOR_ROW(data->tg_event) && TRIGGER_FIRED_BY_UPDATE(data->tg_event) &&
+				  !data->tg_trigger->tgdeferrable,
+				  "AFTER UPDATE FOR EACH ROW, not deferrable");
+
+	Relation	rel = data->tg_relation;
+	Guarded		guarded = collect_and_lock(rel, Event::Update);
+
+	for (int i = 0; i < guarded.count; i++)
+	{
+		AttrNumber	column = guarded.rules[i].key;
+		Layout		layout = layout_of_column(rel, column);
+		Datum		old_key;
+		Datum		new_key;
+		bool		new_is_null;
+
+		if (!key_of(data->tg_trigslot, column, layout, &old_key))
+			continue;
+		new_is_null = !key_of(data->tg_newslot, column, layout, &new_key);
+		if (!new_is_null && compare_images(old_key, new_key, layout) == 0)
+			continue;
+		require_working(*guarded.rules[i].rule);
+		handle_updated(guarded.rules[i], rel, old_key, new_key, new_is_null);
+	}
+	return PointerGetDatum(nullptr);
+}
+
+/*
+ * The check of deferrable NO ACTION rules, at the time that SET CONSTRAINTS
+ * says. It serves the rules that have its own name.
+ */
+PGDLLEXPORT Datum
+integrity_guard_deferred(PG_FUNCTION_ARGS)
+{
+	TriggerData *data = trigger_data(fcinfo, "guard_deferred");
+	bool		is_update = TRIGGER_FIRED_BY_UPDATE(data->tg_event);
+
+	require_event(data, "guard_deferred",
+				  TRIGGER_FIRED_FOR_ROW(data->tg_event) && (is_update || TRIGGER_FIRED_BY_DELETE(data->tg_event)),
+				  "AFTER DELETE OR UPDATE FOR EACH ROW");
+
+	Relation	rel = data->tg_relation;
+	Guarded		guarded = collect_and_lock(rel, Event::Truncate);
+	bool		changed = is_update || was_moved(data->tg_trigslot);
+
+	for (int i = 0; i < guarded.count; i++)
+	{
+		const Rule &rule = *guarded.rules[i].rule;
+		AttrNumber	column = guarded.rules[i].key;
+		Layout		layout = layout_of_column(rel, column);
+		bool		no_action = changed ? rule.options.on_update == OnUpdate::NoAction :
+			rule.options.on_delete == OnDelete::NoAction;
+		Datum		old_key;
+		Datum		new_key;
+
+		if (!rule.deferrable || !no_action || strcmp(deferred_guard_name(rule), data->tg_trigger->tgname) != 0)
+			continue;
+		if (!key_of(data->tg_trigslot, column, layout, &old_key))
+			continue;
+		if (is_update && key_of(data->tg_newslot, column, layout, &new_key) &&
+			compare_images(old_key, new_key, layout) == 0)
+			continue;
+		require_working(rule);
+		refuse_if_referenced(guarded.rules[i], rel, old_key, false);
+	}
+	return PointerGetDatum(nullptr);
+}
+
+/*
+ * Fires after the truncation, so a referencing table that was truncated with
+ * us is empty by now, and no list of the statement's tables is needed.
+ */
+PGDLLEXPORT Datum
+integrity_guard_truncate(PG_FUNCTION_ARGS)
+{
+	TriggerData *data = trigger_data(fcinfo, "guard_truncate");
+
+	require_event(data, "guard_truncate",
+				  TRIGGER_FIRED_FOR_STATEMENT(data->tg_event) && TRIGGER_FIRED_BY_TRUNCATE(data->tg_event),
+				  "AFTER TRUNCATE FOR EACH STATEMENT");
+
+	Guarded		guarded = collect_and_lock(data->tg_relation, Event::Truncate);
+
+	for (int i = 0; i < guarded.count; i++)
+	{
+		require_working(*guarded.rules[i].rule);
+		if (has_any_reference(*guarded.rules[i].rule))
+			report_truncate(*guarded.rules[i].rule, data->tg_relation);
+	}
+	return PointerGetDatum(nullptr);
+}
+
+/*
+ * key_changes(old, new): the condition of the UPDATE guard. By the bytes, as
+ * native: on_update cascade must also carry a change that the operator would
+ * call equal.
+ */
+PGDLLEXPORT Datum
+integrity_key_changes(PG_FUNCTION_ARGS)
+{
+	if (PG_ARGISNULL(0) || PG_ARGISNULL(1))
+		PG_RETURN_BOOL(PG_ARGISNULL(0) != PG_ARGISNULL(1));
+
+	auto	   *layout = static_cast<Layout *>(fcinfo->flinfo->fn_extra);
+
+	if (layout == nullptr)
+	{
+		Oid			type = get_fn_expr_argtype(fcinfo->flinfo, 0);
+
+		if (!OidIsValid(type) || type != get_fn_expr_argtype(fcinfo->flinfo, 1))
+			ereport(ERROR,
+					(errcode(ERRCODE_DATATYPE_MISMATCH),
+					 errmsg("integrity.key_changes() needs two values of one type")));
+		layout = static_cast<Layout *>(MemoryContextAlloc(fcinfo->flinfo->fn_mcxt, sizeof(Layout)));
+		*layout = layout_of(type);
+		fcinfo->flinfo->fn_extra = layout;
+	}
+	PG_RETURN_BOOL(!datum_image_eq(PG_GETARG_DATUM(0), PG_GETARG_DATUM(1), layout->byval, layout->len));
+}
+}

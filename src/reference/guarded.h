@@ -1,0 +1,53 @@
+/*
+ * guarded.h
+ *	  The rules that a guard has to serve when its table loses a key.
+ */
+#pragma once
+
+#include "rule.h"
+
+namespace integrity
+{
+
+/* The rules that concern one call, and where their key is in the table that fired. */
+struct GuardedRule
+{
+	const Rule *rule;
+	AttrNumber	key;			/* in the fired table, which may be a partition */
+};
+
+struct Guarded
+{
+	GuardedRule *rules;
+	int			count;
+};
+
+enum class Event : uint8
+{
+	Delete,
+	Update,
+	Truncate
+};
+
+/* The enforced rules, with their tables locked; see guarded.cpp. */
+Guarded		collect_and_lock(Relation rel, Event event);
+
+/* A rule that should act and cannot must stop the change, not let it pass. */
+inline void
+require_working(const Rule &rule)
+{
+	if (rule.problem)
+		raise(rule.problem);
+}
+
+const char *deferred_guard_name(const Rule &rule);
+bool		left_to_deferred_guard(const Rule &rule, Relation rel);
+
+/* Has the key column of rule number "upto" been the key of one before it? */
+bool		seen_before(const Guarded &guarded, int upto);
+
+/* The key of a row, detoasted; false if it is null, which nothing can refer to. */
+bool		key_of(TupleTableSlot *slot, AttrNumber column, Layout layout, Datum *key);
+Layout		layout_of_column(Relation rel, AttrNumber column);
+
+} /* namespace integrity */

@@ -1,0 +1,57 @@
+/*
+ * probe.h
+ *	  Asks the referenced table's unique index which keys exist, and locks them.
+ *
+ * This does what the query of a native foreign key check does,
+ *	  SELECT 1 FROM ONLY referenced x WHERE key = $1 FOR KEY SHARE OF x
+ * without planner and executor, for all elements of an array with one scan.
+ * Row-level security and privileges play no part: what exists, exists.
+ */
+#pragma once
+
+#include "rule.h"
+
+namespace integrity
+{
+
+enum class ProbeLock : uint8
+{
+	None,						/* look only: the caller keeps writers away */
+	KeyShare
+};
+
+/* Which type the probed values have. */
+enum class ProbeFor : uint8
+{
+	Element,					/* of the referencing column */
+	Key							/* of the referenced column itself */
+};
+
+struct Probe
+{
+	const Rule *rule;
+	Comparison *compare;		/* the rule's */
+	ProbeFor	what;
+	ProbeLock	lock;
+	Snapshot	snapshot;		/* active for the life of the probe */
+	Relation	root;			/* the referenced table, opened by the caller */
+
+	/* The table that holds the keys: root itself, or a partition of it. */
+	Relation	table;
+	Relation	index;
+	IndexScanDesc scan;
+	TupleTableSlot *slot;
+};
+
+static_assert(Plain<Probe>);
+
+/*
+ * Starts probing with this snapshot, which is pushed as the active one.
+ * On error the resource owner and the memory context clean up.
+ */
+void		begin_probe(Probe *probe, const Rule *rule, Relation referenced, Snapshot snapshot,
+						ProbeFor what, ProbeLock lock);
+bool		key_exists(Probe *probe, Datum value);
+void		end_probe(Probe *probe);
+
+} /* namespace integrity */

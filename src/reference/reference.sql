@@ -1,0 +1,387 @@
+/*
+ * reference.sql
+ *	  Declaring and enforcing references.
+ */
+
+/**
+ * The condition that binds a rule's trigger to its two columns:
+ * `WHEN (integrity.refers(NEW.children_ids, (NULL::student_profiles).id))`. True if the referencing value is not null.
+ *
+ * Parameters:
+ *   1  the referencing column, as NEW.column
+ *   2  the key, as (NULL::referenced_table).column
+ */
+CREATE FUNCTION integrity.refers("any", "any") RETURNS boolean
+	LANGUAGE c IMMUTABLE PARALLEL SAFE
+	AS 'MODULE_PATHNAME', 'integrity_refers';
+
+/**
+ * The trigger function of a rule. A trigger AFTER INSERT OR UPDATE FOR EACH ROW that calls it, with integrity.refers()
+ * as its condition, is the rule; integrity.add_reference() makes such a trigger.
+ *
+ * Parameters (of the trigger, in any order):
+ *   'on_delete=...'           no action (default), restrict, remove element, null element, delete row, set null
+ *   'on_update=...'           no action (default), restrict, cascade
+ *   'on_empty=...'            keep (default), set null, delete row
+ *   'null_elements=...'       allow (default), reject
+ *   'duplicate_elements=...'  allow (default), reject
+ *   'not valid'               existing rows were not checked
+ *
+ * Locks: FOR KEY SHARE on each key that it finds, ROW SHARE on the referenced table, both to the end of the transaction.
+ *
+ * Errors: 23503 a key is missing; 23502 a null element where these are rejected; 23505 a duplicate element where these
+ * are rejected; 42501 the owner of the referencing table lacks REFERENCES; 42P17 the trigger is not of the right form.
+ *
+ * Example:
+ *   CREATE TRIGGER parent_profiles_children_ids_fkey
+ *     AFTER INSERT OR UPDATE ON parent_profiles FOR EACH ROW
+ *     WHEN (integrity.refers(NEW.children_ids, (NULL::student_profiles).id))
+ *     EXECUTE FUNCTION integrity.check_reference('on_delete=remove element', 'on_empty=set null');
+ */
+CREATE FUNCTION integrity.check_reference() RETURNS trigger
+	LANGUAGE c
+	AS 'MODULE_PATHNAME', 'integrity_check_reference';
+
+/**
+ * The guard of a referenced table for DELETE: carries out on_delete of every rule that references the table.
+ *
+ * Locks: ROW EXCLUSIVE on the referencing tables whose rows it changes, ROW SHARE on the others.
+ *
+ * Errors: 23503 (23001 for restrict from PostgreSQL 18 on) a deleted key is still referenced.
+ */
+CREATE FUNCTION integrity.guard_delete() RETURNS trigger
+	LANGUAGE c
+	AS 'MODULE_PATHNAME', 'integrity_guard_delete';
+
+/**
+ * The guard of a referenced table for UPDATE of its key: carries out on_update of every rule that references it.
+ *
+ * Locks: ROW EXCLUSIVE on the referencing tables whose rows it changes, ROW SHARE on the others.
+ *
+ * Errors: 23503 (23001 for restrict from PostgreSQL 18 on) a changed key is still referenced.
+ */
+CREATE FUNCTION integrity.guard_update() RETURNS trigger
+	LANGUAGE c
+	AS 'MODULE_PATHNAME', 'integrity_guard_update';
+
+/**
+ * The guard of a referenced table for deferrable rules with no action: a constraint trigger with the name of the rule,
+ * so that SET CONSTRAINTS reaches both sides of it. (Where a table references itself, its name is <rule>_guard.)
+ *
+ * Locks: ROW SHARE on the referencing table.
+ *
+ * Errors: 23503 a key that is gone is still referenced.
+ */
+CREATE FUNCTION integrity.guard_deferred() RETURNS trigger
+	LANGUAGE c
+	AS 'MODULE_PATHNAME', 'integrity_guard_deferred';
+
+/**
+ * The guard of a referenced table for TRUNCATE.
+ *
+ * Locks: ROW SHARE on the referencing tables.
+ *
+ * Errors: 0A000 references remain, and the referencing table is not truncated in the same statement.
+ */
+CREATE FUNCTION integrity.guard_truncate() RETURNS trigger
+	LANGUAGE c
+	AS 'MODULE_PATHNAME', 'integrity_guard_truncate';
+
+/**
+ * The condition of the UPDATE guard: do the two values differ, byte by byte?
+ *
+ * Parameters:
+ *   1  OLD.key
+ *   2  NEW.key
+ */
+CREATE FUNCTION integrity.key_changes("any", "any") RETURNS boolean
+	LANGUAGE c IMMUTABLE PARALLEL SAFE
+	AS 'MODULE_PATHNAME', 'integrity_key_changes';
+
+/**
+ * Is one of the keys an element of the array? Null elements and null keys match nothing.
+ *
+ * Parameters:
+ *   1  an array of any dimensions
+ *   2  an array of keys, of any type that the elements can be compared with
+ *
+ * Errors: 42804 the two types cannot be compared.
+ *
+ * Example:
+ *   SELECT integrity.contains_any(ARRAY[1,2,3], ARRAY[3,9]::bigint[]);  -- true
+ */
+CREATE FUNCTION integrity.contains_any(anyarray, anycompatiblearray) RETURNS boolean
+	LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE
+	AS 'MODULE_PATHNAME', 'integrity_contains_any';
+
+/**
+ * The array without the elements that are among the keys; the others keep their order. In an array of more dimensions
+ * than one they become NULL in their place.
+ *
+ * Parameters:
+ *   1  an array
+ *   2  an array of keys, of any type that the elements can be compared with
+ *   3  whether an array that loses its last element becomes NULL (default: it becomes {})
+ *
+ * Errors: 42804 the two types cannot be compared.
+ *
+ * Example:
+ *   SELECT integrity.remove_elements(ARRAY[3,1,2,1], ARRAY[1]);  -- {3,2}
+ */
+CREATE FUNCTION integrity.remove_elements(anyarray, anycompatiblearray, boolean DEFAULT false) RETURNS anyarray
+	LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE
+	AS 'MODULE_PATHNAME', 'integrity_remove_elements';
+
+/**
+ * The array with NULL in place of the elements that are among the keys.
+ *
+ * Parameters:
+ *   1  an array
+ *   2  an array of keys, of any type that the elements can be compared with
+ *
+ * Errors: 42804 the two types cannot be compared.
+ *
+ * Example:
+ *   SELECT integrity.null_elements(ARRAY[3,1,2], ARRAY[1]);  -- {3,NULL,2}
+ */
+CREATE FUNCTION integrity.null_elements(anyarray, anycompatiblearray) RETURNS anyarray
+	LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE
+	AS 'MODULE_PATHNAME', 'integrity_null_elements';
+
+/**
+ * The array with another element in place of those that are among the keys.
+ *
+ * Parameters:
+ *   1  an array
+ *   2  an array of keys, of any type that the elements can be compared with
+ *   3  the new element, which may be null
+ *
+ * Errors: 42804 the two types cannot be compared.
+ *
+ * Example:
+ *   SELECT integrity.replace_elements(ARRAY[3,1,2], ARRAY[1], 7);  -- {3,7,2}
+ */
+CREATE FUNCTION integrity.replace_elements(anyarray, anycompatiblearray, anyelement) RETURNS anyarray
+	LANGUAGE c IMMUTABLE PARALLEL SAFE
+	AS 'MODULE_PATHNAME', 'integrity_replace_elements';
+
+/**
+ * Declares a reference: every element of an array column, or the value of a plain column, names a row of the referenced
+ * table. From then on it is enforced as a foreign key is. A plain column gets a native FOREIGN KEY; an array column gets
+ * a trigger, which is the rule, and the referenced table gets guard triggers if it has none yet.
+ *
+ * Parameters:
+ *   referencing_table   the table that holds the ids; it must be yours
+ *   referencing_column  its column: an array of ids, or one id
+ *   referenced_table    the table that holds the rows they name; you need REFERENCES on the key
+ *   referenced_column   the key; it needs a unique constraint or index of its own. Default: the primary key
+ *   on_delete           what happens when a key is deleted. 'no action' (default) and 'restrict' refuse; 'remove element'
+ *                       takes it out of the array; 'null element' puts NULL in its place; 'delete row' deletes the
+ *                       referencing row; 'set null' nulls the whole column
+ *   on_update           what happens when a key is changed: 'no action' (default), 'restrict', 'cascade'
+ *   on_empty            for 'remove element', what becomes of an array that lost its last element: 'keep' (default) {},
+ *                       'set null', 'delete row'
+ *   null_elements       'allow' (default) or 'reject' NULL elements
+ *   duplicate_elements  'allow' (default) or 'reject' an element that is there twice
+ *   not_valid           true: existing rows are not checked; integrity.validate_reference() does that later
+ *   enforced            false: declared and reported, but not enforced, and existing rows are not checked
+ *   deferrable          true: SET CONSTRAINTS may put the check off to the end of the transaction
+ *   initially_deferred  true: it is put off unless SET CONSTRAINTS says otherwise
+ *   rule_name           default: <table>_<column>_fkey
+ *
+ * Returns the name of the rule.
+ *
+ * Locks: SHARE ROW EXCLUSIVE on both tables, as ALTER TABLE ADD FOREIGN KEY.
+ *
+ * Errors: 23503 an existing row has a broken reference; 42501 not the owner, or no REFERENCES; 42703 no such column;
+ * 42704 no primary key; 42710 the name is taken; 42804 the types cannot be compared; 42830 the key has no fitting unique
+ * index; 55000 its unique constraint is deferrable; 42809 not a table; 42P16 temporary and permanent tables mixed;
+ * 42P21 collations that do not agree; 22023 an unknown word; 22004 an argument is null.
+ *
+ * Example:
+ *   SELECT integrity.add_reference('parent_profiles', 'children_ids', 'student_profiles',
+ *                                  on_delete => 'remove element', on_empty => 'set null');
+ */
+CREATE FUNCTION integrity.add_reference(
+	referencing_table regclass,
+	referencing_column name,
+	referenced_table regclass,
+	referenced_column name DEFAULT NULL,
+	on_delete text DEFAULT 'no action',
+	on_update text DEFAULT 'no action',
+	on_empty text DEFAULT 'keep',
+	null_elements text DEFAULT 'allow',
+	duplicate_elements text DEFAULT 'allow',
+	not_valid boolean DEFAULT false,
+	enforced boolean DEFAULT true,
+	"deferrable" boolean DEFAULT false,
+	initially_deferred boolean DEFAULT false,
+	rule_name name DEFAULT NULL) RETURNS name
+	LANGUAGE c
+	AS 'MODULE_PATHNAME', 'integrity_add_reference';
+
+/**
+ * Checks the existing rows of a rule that was declared not valid, and marks it valid. Writers can go on meanwhile: what
+ * they write is checked by the rule itself. For a native foreign key this is ALTER TABLE VALIDATE CONSTRAINT.
+ *
+ * Parameters:
+ *   referencing_table  the table that the rule was declared on
+ *   rule_name          the rule
+ *
+ * Locks: SHARE UPDATE EXCLUSIVE on the referencing table, ROW SHARE on the referenced one.
+ *
+ * Errors: 23503 a row has a broken reference; 42501 not the owner; 42704 no such rule; 55000 the rule is not enforced.
+ *
+ * Example:
+ *   SELECT integrity.validate_reference('parent_profiles', 'parent_profiles_children_ids_fkey');
+ */
+CREATE FUNCTION integrity.validate_reference(referencing_table regclass, rule_name name) RETURNS void
+	LANGUAGE c
+	AS 'MODULE_PATHNAME', 'integrity_validate_reference';
+
+/**
+ * Drops a rule, and the guards of the referenced table if no other rule needs them. For a native foreign key this is
+ * ALTER TABLE DROP CONSTRAINT.
+ *
+ * Parameters:
+ *   referencing_table  the table that the rule was declared on
+ *   rule_name          the rule
+ *
+ * Locks: ACCESS EXCLUSIVE on the referencing table, and on the referenced one if its guards go.
+ *
+ * Errors: 42501 not the owner; 42704 no such rule.
+ *
+ * Example:
+ *   SELECT integrity.drop_reference('parent_profiles', 'parent_profiles_children_ids_fkey');
+ */
+CREATE FUNCTION integrity.drop_reference(referencing_table regclass, rule_name name) RETURNS void
+	LANGUAGE c
+	AS 'MODULE_PATHNAME', 'integrity_drop_reference';
+
+/**
+ * Makes the guard triggers that are missing on a referenced table. Only needed where somebody dropped them: declaring a
+ * rule makes them.
+ *
+ * Parameters:
+ *   referenced_table  the table; it must be yours
+ *
+ * Locks: SHARE ROW EXCLUSIVE on the table.
+ *
+ * Errors: 42501 not the owner.
+ *
+ * Example:
+ *   SELECT integrity.add_guards('student_profiles');
+ */
+CREATE FUNCTION integrity.add_guards(referenced_table regclass) RETURNS void
+	LANGUAGE c
+	AS 'MODULE_PATHNAME', 'integrity_add_guards';
+
+/**
+ * The event trigger function that makes a CREATE TRIGGER written by hand the same as integrity.add_reference(): it checks
+ * the form, the privileges and the existing rows (unless 'not valid'), and makes the missing guards. It also gives new
+ * partitions of a referenced table their TRUNCATE guard. While check_function_bodies is off, as pg_dump sets it for a
+ * restore, it only checks form and privileges: a dump holds the guards itself.
+ *
+ * Locks: SHARE ROW EXCLUSIVE on the referenced table.
+ *
+ * Errors: those of integrity.add_reference(); 42P17 the trigger is not of the right form.
+ */
+CREATE FUNCTION integrity.complete_rule() RETURNS event_trigger
+	LANGUAGE c
+	AS 'MODULE_PATHNAME', 'integrity_complete_rule';
+
+CREATE EVENT TRIGGER integrity_complete_rule ON ddl_command_end
+	WHEN TAG IN ('CREATE TRIGGER', 'CREATE TABLE', 'ALTER TABLE')
+	EXECUTE FUNCTION integrity.complete_rule();
+
+/**
+ * What the trigger of a rule declares; the view integrity.reference is made of it.
+ *
+ * Parameters:
+ *   1  the OID of a trigger that calls integrity.check_reference()
+ */
+CREATE FUNCTION integrity.describe_rule(trigger_oid oid,
+	OUT kind text, OUT referencing_column text, OUT referenced_table regclass, OUT referenced_column text,
+	OUT on_delete text, OUT on_update text, OUT on_empty text, OUT null_elements text, OUT duplicate_elements text,
+	OUT validated boolean, OUT guarded boolean, OUT problem text)
+	LANGUAGE c STABLE STRICT
+	AS 'MODULE_PATHNAME', 'integrity_describe_rule';
+
+/**
+ * Every declared reference of the database: array references, rules that are not enforced, and native foreign keys. The
+ * copies that partitions have of a rule are left out.
+ *
+ * Columns:
+ *   referencing_table, rule_name      the identity of a rule
+ *   kind                              'array reference', 'reference' (one id, by trigger) or 'foreign key' (native)
+ *   referencing_column                of more columns, 'a, b'
+ *   referenced_table, referenced_column
+ *   on_delete, on_update              a native CASCADE shows as 'delete row' and 'cascade'
+ *   on_empty, null_elements, duplicate_elements   NULL for native foreign keys
+ *   enforced                          its triggers fire
+ *   validated                         existing rows were checked
+ *   deferrable, initially_deferred
+ *   guarded                           the referenced table has all its guards, and they are enabled
+ *   problem                           why the rule cannot work, or NULL
+ */
+CREATE VIEW integrity.reference AS
+SELECT t.tgrelid::pg_catalog.regclass AS referencing_table,
+       t.tgname AS rule_name,
+       d.kind,
+       d.referencing_column,
+       d.referenced_table,
+       d.referenced_column,
+       d.on_delete,
+       d.on_update,
+       d.on_empty,
+       d.null_elements,
+       d.duplicate_elements,
+       t.tgenabled OPERATOR(pg_catalog.<>) 'D' AS enforced,
+       d.validated,
+       t.tgdeferrable AS "deferrable",
+       t.tginitdeferred AS initially_deferred,
+       d.guarded,
+       d.problem
+  FROM pg_catalog.pg_trigger t
+       CROSS JOIN LATERAL integrity.describe_rule(t.oid) d
+ WHERE t.tgfoid OPERATOR(pg_catalog.=) 'integrity.check_reference()'::pg_catalog.regprocedure
+   AND t.tgparentid OPERATOR(pg_catalog.=) 0
+UNION ALL
+SELECT c.conrelid::pg_catalog.regclass,
+       c.conname,
+       'foreign key',
+       k.referencing_column,
+       c.confrelid::pg_catalog.regclass,
+       k.referenced_column,
+       CASE c.confdeltype WHEN 'a' THEN 'no action' WHEN 'r' THEN 'restrict' WHEN 'c' THEN 'delete row'
+                          WHEN 'n' THEN 'set null' WHEN 'd' THEN 'set default' END,
+       CASE c.confupdtype WHEN 'a' THEN 'no action' WHEN 'r' THEN 'restrict' WHEN 'c' THEN 'cascade'
+                          WHEN 'n' THEN 'set null' WHEN 'd' THEN 'set default' END,
+       NULL, NULL, NULL,
+       -- PostgreSQL 18 has pg_constraint.conenforced; its triggers can be disabled everywhere.
+       COALESCE((pg_catalog.to_jsonb(c) OPERATOR(pg_catalog.->>) 'conenforced')::pg_catalog.bool, true)
+         AND NOT EXISTS (SELECT 1 FROM pg_catalog.pg_trigger t
+                          WHERE t.tgconstraint OPERATOR(pg_catalog.=) c.oid
+                            AND t.tgrelid OPERATOR(pg_catalog.=) c.conrelid
+                            AND t.tgenabled OPERATOR(pg_catalog.=) 'D'),
+       c.convalidated,
+       c.condeferrable,
+       c.condeferred,
+       NOT EXISTS (SELECT 1 FROM pg_catalog.pg_trigger t
+                    WHERE t.tgconstraint OPERATOR(pg_catalog.=) c.oid
+                      AND t.tgrelid OPERATOR(pg_catalog.=) c.confrelid
+                      AND t.tgenabled OPERATOR(pg_catalog.=) 'D'),
+       NULL
+  FROM pg_catalog.pg_constraint c
+       CROSS JOIN LATERAL (
+         SELECT pg_catalog.string_agg(f.attname::pg_catalog.text, ', ' ORDER BY n.ordinality) AS referencing_column,
+                pg_catalog.string_agg(p.attname::pg_catalog.text, ', ' ORDER BY n.ordinality) AS referenced_column
+           FROM ROWS FROM (pg_catalog.unnest(c.conkey), pg_catalog.unnest(c.confkey)) WITH ORDINALITY n(conkey, confkey, ordinality)
+                JOIN pg_catalog.pg_attribute f ON f.attrelid OPERATOR(pg_catalog.=) c.conrelid
+                                              AND f.attnum OPERATOR(pg_catalog.=) n.conkey
+                JOIN pg_catalog.pg_attribute p ON p.attrelid OPERATOR(pg_catalog.=) c.confrelid
+                                              AND p.attnum OPERATOR(pg_catalog.=) n.confkey) k
+ WHERE c.contype OPERATOR(pg_catalog.=) 'f'
+   AND c.conparentid OPERATOR(pg_catalog.=) 0;
+
+GRANT SELECT ON integrity.reference TO PUBLIC;

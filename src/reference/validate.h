@@ -1,0 +1,18 @@
+/*
+ * validate.h
+ *	  Checks the rows that were there before the rule.
+ */
+#pragma once
+
+#include "rule.h"
+
+namespace integrity
+{
+
+/* Raises for the first broken reference among the rows that are there now. */
+void		check_existing_rows(const Rule &rule);
+
+/* Takes 'not valid' out of the trigger's arguments, and out of its clones'. */
+void		mark_valid(Oid trigger);
+
+} /* namespace integrity */
