@@ -34,11 +34,14 @@ close_table(Probe *probe)
 void
 open_table(Probe *probe, Oid table, Oid index)
 {
+	MemoryContext saved = MemoryContextSwitchTo(probe->memory);
+
 	close_table(probe);
 	probe->table = table == RelationGetRelid(probe->root) ? probe->root : table_open(table, RowShareLock);
 	probe->index = index_open(index, RowShareLock);
 	probe->slot = table_slot_create(probe->table, nullptr);
 	probe->scan = pg::begin_index_scan(probe->table, probe->index, probe->snapshot, 1);
+	MemoryContextSwitchTo(saved);
 }
 
 /*
@@ -242,6 +245,7 @@ begin_probe(Probe *probe, const Rule *rule, Relation referenced, Snapshot snapsh
 	probe->what = what;
 	probe->lock = lock;
 	probe->root = referenced;
+	probe->memory = CurrentMemoryContext;
 	PushActiveSnapshot(snapshot);
 	probe->snapshot = GetActiveSnapshot();
 	if (referenced->rd_rel->relkind != RELKIND_PARTITIONED_TABLE)

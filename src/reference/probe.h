@@ -35,6 +35,7 @@ struct Probe
 	ProbeLock	lock;
 	Snapshot	snapshot;		/* active for the life of the probe */
 	Relation	root;			/* the referenced table, opened by the caller */
+	MemoryContext memory;		/* where the probe began: its scans live there, whatever is current later */
 
 	/* The table that holds the keys: root itself, or a partition of it. */
 	Relation	table;
