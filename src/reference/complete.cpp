@@ -31,6 +31,45 @@ require_references(const Rule &rule, Oid role)
 					 errhint("%s", references_grant_hint(rule))));
 }
 
+namespace
+{
+
+void
+require_ownership(const Rule &rule)
+{
+	if (!pg::owns_table(rule.referencing, GetUserId()))
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("must be owner of table %s", get_rel_name(rule.referencing)),
+				 errhint("Only the owner of the referencing table can declare its references.")));
+}
+
+/*
+ * During a restore only the form and the privileges of a rule are looked at.
+ * The unique index may not be there yet: a parallel restore knows of no
+ * dependency between the two. A dump grants privileges last, so a superuser
+ * who restores is not asked for them.
+ */
+void
+check_restored_rule(Oid trigger)
+{
+	Rule		rule;
+	Problem		problem = {};
+	bool		well_formed = false;
+
+	with_trigger_row(trigger, [&](HeapTuple tuple, TupleDesc desc)
+	{
+		well_formed = read_rule(tuple, desc, &rule, &problem);
+	});
+	if (!well_formed)
+		raise(problem);
+	require_ownership(rule);
+	if (!superuser())
+		require_references(rule, GetUserId());
+}
+
+} /* namespace */
+
 Rule
 complete_rule(Oid trigger)
 {
@@ -39,20 +78,8 @@ complete_rule(Oid trigger)
 
 	if (!load_rule(trigger, &rule, &problem))
 		raise(problem);
-	if (!pg::owns_table(rule.referencing, GetUserId()))
-		ereport(ERROR,
-				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-				 errmsg("must be owner of table %s", get_rel_name(rule.referencing)),
-				 errhint("Only the owner of the referencing table can declare its references.")));
-
-	bool		restoring = !check_function_bodies;
-
-	/* A dump grants privileges last; a superuser who restores needs none. */
-	if (!restoring || !superuser())
-		require_references(rule, GetUserId());
-	if (restoring)
-		return rule;
-
+	require_ownership(rule);
+	require_references(rule, GetUserId());
 	LockRelationOid(rule.referenced, ShareRowExclusiveLock);
 	ensure_guards(rule.referenced, rule.key);
 	ensure_deferred_guard(rule);
@@ -133,9 +160,15 @@ integrity_complete_rule(PG_FUNCTION_ARGS)
 
 		if (classid == TriggerRelationId && is_declared_rule(objid))
 		{
+			if (!check_function_bodies)
+			{
+				check_restored_rule(objid);
+				continue;
+			}
+
 			Rule		rule = complete_rule(objid);
 
-			if (check_function_bodies && !rule.options.not_valid && rule_fires(rule.enabled))
+			if (!rule.options.not_valid && rule_fires(rule.enabled))
 				check_existing_rows(rule);
 		}
 		else if (classid == RelationRelationId && check_function_bodies)

@@ -1,17 +1,19 @@
--- report.sql
---	  Which references hold, which are broken, and which could not be looked at.
---
--- Everything here only reads. The functions are STABLE, so PostgreSQL runs all
--- their queries with the snapshot of the query that called them: a report is
--- one moment, however long it takes. A VOLATILE function would take a new
--- snapshot for every rule, and a commit in between would show up as a broken
--- reference that never was.
---
--- Nothing is taken from the caller's search_path. It is pinned on every
--- function, so an unqualified name or operator here is one of pg_catalog; the
--- queries that are put together at run time qualify all theirs as well.
--- row_security is off, which makes a policy that would hide rows an error:
--- a reference to a hidden key would look broken, a hidden orphan would not.
+/*
+ * report.sql
+ *	  Which references hold, which are broken, and which could not be looked at.
+ *
+ * Everything here only reads. The functions are STABLE, so PostgreSQL runs all
+ * their queries with the snapshot of the query that called them: a report is
+ * one moment, however long it takes. A VOLATILE function would take a new
+ * snapshot for every rule, and a commit in between would show up as a broken
+ * reference that never was.
+ *
+ * Nothing is taken from the caller's search_path. It is pinned on every
+ * function, so an unqualified operator here is one of pg_catalog; the queries
+ * that are put together at run time qualify theirs, for they compare values of
+ * any type. row_security is off, which makes a policy that would hide rows an
+ * error: a reference to a hidden key would look broken, a hidden orphan not.
+ */
 
 -- What a domain is made of, all the way down. Any other type is itself.
 CREATE FUNCTION integrity.base_type(type oid) RETURNS oid
@@ -106,6 +108,9 @@ BEGIN
       JOIN pg_catalog.pg_attribute AS p ON p.attrelid = rule.referenced_table
            AND p.attname = rule.referenced_column AND NOT p.attisdropped
      WHERE f.attrelid = rule.referencing_table AND f.attname = rule.referencing_column AND NOT f.attisdropped;
+    IF NOT FOUND THEN
+      RAISE undefined_column USING MESSAGE = 'one of its columns was renamed or dropped meanwhile';
+    END IF;
     operators := ARRAY[integrity.key_operator(rule.referenced_table, keys[1], integrity.base_type(value_type))];
     IF operators[1] IS NULL THEN
       RAISE undefined_object USING MESSAGE = pg_catalog.format(
@@ -114,21 +119,18 @@ BEGIN
     END IF;
   END IF;
 
-  IF columns IS NULL THEN
-    RAISE undefined_column USING MESSAGE = 'its columns were not found';
-  END IF;
-
-  -- Types are spelled out: "::character" would mean one character. The key's
-  -- collation decides, as for a foreign key; a pseudo-type (anyarray, anyenum)
-  -- stands for the key's own type.
+  -- Both sides are cast to what the operator takes. Types are spelled out, for
+  -- "::character" would mean one character; where the operator is polymorphic
+  -- (anyenum) a domain becomes what it is made of. The key's collation decides,
+  -- as for a foreign key.
   WITH pair AS (
     SELECT n, f.attname AS column_name, p.attname AS key_name,
            pg_catalog.format('OPERATOR(%I.%s)', os.nspname, o.oprname) AS operator,
-           CASE WHEN p.atttypid <> lt.oid
-                THEN pg_catalog.format('::%I.%I', ls.nspname, lt.typname) ELSE '' END AS key_cast,
-           CASE WHEN COALESCE(value_type, f.atttypid) <> rt.oid
-                THEN pg_catalog.format('::%I.%I', rs.nspname, rt.typname) ELSE '' END
-             || CASE WHEN c.oid IS NOT NULL AND (rt.typcollation <> 0 OR rt.typtype = 'p')
+           CASE WHEN kt.oid <> p.atttypid
+                THEN pg_catalog.format('::%I.%I', ks.nspname, kt.typname) ELSE '' END AS key_cast,
+           CASE WHEN vt.oid <> COALESCE(value_type, f.atttypid)
+                THEN pg_catalog.format('::%I.%I', vs.nspname, vt.typname) ELSE '' END
+             || CASE WHEN c.oid IS NOT NULL AND vt.typcollation <> 0
                      THEN pg_catalog.format(' COLLATE %I.%I', cs.nspname, c.collname) ELSE '' END AS value_cast
       FROM pg_catalog.generate_subscripts(columns, 1) AS n
       JOIN pg_catalog.pg_attribute AS f ON f.attrelid = rule.referencing_table AND f.attnum = columns[n]
@@ -136,9 +138,13 @@ BEGIN
       JOIN pg_catalog.pg_operator AS o ON o.oid = operators[n]
       JOIN pg_catalog.pg_namespace AS os ON os.oid = o.oprnamespace
       JOIN pg_catalog.pg_type AS lt ON lt.oid = o.oprleft
-      JOIN pg_catalog.pg_namespace AS ls ON ls.oid = lt.typnamespace
       JOIN pg_catalog.pg_type AS rt ON rt.oid = o.oprright
-      JOIN pg_catalog.pg_namespace AS rs ON rs.oid = rt.typnamespace
+      JOIN pg_catalog.pg_type AS kt ON kt.oid = CASE WHEN lt.typtype <> 'p' THEN lt.oid
+           ELSE integrity.base_type(p.atttypid) END
+      JOIN pg_catalog.pg_type AS vt ON vt.oid = CASE WHEN rt.typtype <> 'p' THEN rt.oid
+           ELSE integrity.base_type(COALESCE(value_type, f.atttypid)) END
+      JOIN pg_catalog.pg_namespace AS ks ON ks.oid = kt.typnamespace
+      JOIN pg_catalog.pg_namespace AS vs ON vs.oid = vt.typnamespace
       LEFT JOIN pg_catalog.pg_collation AS c ON c.oid = p.attcollation
       LEFT JOIN pg_catalog.pg_namespace AS cs ON cs.oid = c.collnamespace
   ), piece AS (
@@ -256,13 +262,13 @@ DECLARE
 BEGIN
   IF references_broken > 0 THEN
     RETURN pg_catalog.format('SELECT * FROM integrity.broken_references(%L, %L);', rule.referencing_table, rule.rule_name);
-  ELSIF NOT rule.guarded AND rule.kind <> 'foreign key' THEN
+  ELSIF rule.kind <> 'foreign key' AND NOT rule.guarded THEN
     RETURN pg_catalog.format('SELECT integrity.add_guards(%L);', rule.referenced_table);
-  ELSIF NOT rule.enforced AND rule.kind <> 'foreign key' THEN
+  ELSIF rule.kind <> 'foreign key' AND NOT rule.enforced THEN
     RETURN pg_catalog.format('ALTER TABLE %s ENABLE TRIGGER %I;', rule.referencing_table, rule.rule_name);
-  ELSIF NOT rule.enforced THEN
-    -- A foreign key is enforced by triggers on both of its tables, of its
-    -- partitions too; one table a time.
+  ELSIF NOT (rule.guarded AND rule.enforced) THEN
+    -- A foreign key is enforced by triggers on both of its tables, and on
+    -- their partitions. One table at a time, the referenced one first.
     WITH RECURSIVE clone (oid) AS (
       SELECT c.oid FROM pg_catalog.pg_constraint AS c
        WHERE c.conrelid = rule.referencing_table AND c.conname = rule.rule_name AND c.contype = 'f'
@@ -275,7 +281,7 @@ BEGIN
       FROM clone JOIN pg_catalog.pg_trigger AS t ON t.tgconstraint = clone.oid
      WHERE t.tgenabled NOT IN ('O', 'A')
      GROUP BY t.tgrelid
-     ORDER BY t.tgrelid <> rule.referencing_table, t.tgrelid
+     ORDER BY t.tgrelid = rule.referenced_table DESC, t.tgrelid = rule.referencing_table DESC, t.tgrelid
      LIMIT 1;
     IF FOUND THEN
       RETURN pg_catalog.format('ALTER TABLE %s %s;', disabled.relid, disabled.actions);
@@ -301,18 +307,54 @@ CREATE FUNCTION integrity.report_references(regclass) RETURNS TABLE (
 LANGUAGE plpgsql STABLE ROWS 100 SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
+  known record;
   rule integrity.reference;
   started timestamptz;
 BEGIN
-  FOR rule IN
-    SELECT f.* FROM integrity.reference AS f
-      LEFT JOIN pg_catalog.pg_class AS c ON c.oid = f.referencing_table
-     -- nobody but its own session can look into a temporary table
-     WHERE CASE WHEN $1 IS NULL THEN pg_catalog.pg_is_other_temp_schema(c.relnamespace) IS NOT TRUE
-                ELSE f.referencing_table = $1 END
-     ORDER BY f.referencing_table::text COLLATE "C", f.rule_name, f.kind
+  -- The names first, then each rule by itself: reading one can fail too, and
+  -- must not take the others along.
+  FOR known IN
+    SELECT d.relid, d.name, d.is_native
+      FROM (SELECT t.tgrelid, t.tgname, false FROM pg_catalog.pg_trigger AS t
+             WHERE t.tgfoid = 'integrity.check_reference()'::regprocedure AND t.tgparentid = 0
+            UNION ALL
+            SELECT c.conrelid, c.conname, true FROM pg_catalog.pg_constraint AS c
+             WHERE c.contype = 'f' AND c.conparentid = 0) AS d (relid, name, is_native)
+      JOIN pg_catalog.pg_class AS c ON c.oid = d.relid
+     -- only its own session can look into a temporary table
+     WHERE CASE WHEN $1 IS NULL THEN NOT pg_catalog.pg_is_other_temp_schema(c.relnamespace) ELSE d.relid = $1 END
+     ORDER BY d.relid::regclass::text COLLATE "C", d.name, d.is_native
   LOOP
     started := pg_catalog.clock_timestamp();
+    rule := NULL;
+    rule.referencing_table := known.relid;
+    rule.rule_name := known.name;
+    rule.kind := CASE WHEN known.is_native THEN 'foreign key' END;
+    status := 'unknown';
+
+    -- OTHERS leaves out query_canceled and assert_failure.
+    BEGIN
+      SELECT f.* INTO STRICT rule FROM integrity.reference AS f
+       WHERE f.referencing_table = known.relid AND f.rule_name = known.name
+         AND (f.kind = 'foreign key') = known.is_native;
+      advice := rule.problem;
+      IF rule.problem IS NULL THEN
+        SELECT l.* INTO rows_checked, rows_broken, references_checked, references_broken, values_broken, sample
+          FROM integrity.look_at_reference(rule) AS l;
+        advice := integrity.advice(rule, references_broken);
+        status := CASE WHEN references_broken = 0 THEN 'ok' ELSE 'broken' END;
+      END IF;
+    EXCEPTION
+      WHEN serialization_failure THEN
+        RAISE;  -- the transaction is to be run again
+      WHEN OTHERS THEN
+        advice := SQLERRM;
+    END;
+
+    IF status = 'unknown' THEN
+      rows_checked := NULL; rows_broken := NULL; references_checked := NULL; references_broken := NULL;
+      values_broken := NULL; sample := NULL;
+    END IF;
     referencing_table := rule.referencing_table;
     rule_name := rule.rule_name;
     kind := rule.kind;
@@ -321,27 +363,6 @@ BEGIN
     referenced_column := rule.referenced_column;
     enforced := rule.enforced;
     validated := rule.validated;
-    rows_checked := NULL; rows_broken := NULL;
-    references_checked := NULL; references_broken := NULL; values_broken := NULL;
-    sample := NULL;
-    status := 'unknown';
-    advice := rule.problem;
-
-    IF rule.problem IS NULL THEN
-      -- OTHERS leaves out query_canceled and assert_failure.
-      BEGIN
-        SELECT l.* INTO rows_checked, rows_broken, references_checked, references_broken, values_broken, sample
-          FROM integrity.look_at_reference(rule) AS l;
-        advice := integrity.advice(rule, references_broken);
-        status := CASE WHEN references_broken = 0 THEN 'ok' ELSE 'broken' END;
-      EXCEPTION
-        WHEN serialization_failure THEN
-          RAISE;  -- the transaction is to be run again
-        WHEN OTHERS THEN
-          advice := SQLERRM;
-      END;
-    END IF;
-
     elapsed := pg_catalog.clock_timestamp() - started;
     RETURN NEXT;
   END LOOP;
@@ -366,13 +387,13 @@ $$;
  * and on a hot standby. Rules on other sessions' temporary tables are left out.
  *
  * Parameters:
- *   referencing_table: report the rules declared on this table only; NULL reports all.
+ *   referencing_table  report only the rules declared on this table; NULL, the default, reports all
  *
- * Locks: ACCESS SHARE on the tables of every rule, to the end of the transaction.
+ * Locks: ACCESS SHARE on both tables of every rule, to the end of the transaction.
  *
- * Errors: none for a rule that cannot be looked at (no SELECT privilege, row-level security that would hide rows,
- *   lock timeout, failing foreign server, ...): that is `unknown`. Cancelling the query (57014) and
- *   serialization failures (40001) end the report.
+ * Errors: 57014 the query was cancelled; 40001 a serialization failure. What only keeps it from looking at one rule (no
+ * SELECT privilege, row-level security that would hide rows, a lock timeout, a foreign server that fails, ...) is no error
+ * but the status `unknown` of that rule.
  *
  * Example:
  *   SELECT rule_name, status, references_broken, sample, advice FROM integrity_report();
@@ -396,16 +417,13 @@ AS $$ SELECT r.* FROM integrity.report_references($1) AS r $$;
  * partitioned table `row_tid` is unique within one partition only.
  *
  * Parameters:
- *   referencing_table: the table that the rule is declared on.
- *   rule_name: the name of the rule: of its trigger, or of the foreign key constraint.
+ *   referencing_table  the table that the rule was declared on
+ *   rule_name          the rule: the name of its trigger, or of the foreign key constraint
  *
  * Locks: ACCESS SHARE on both tables of the rule, to the end of the transaction.
  *
- * Errors:
- *   42704 (undefined_object) if the table has no such rule;
- *   42501 (insufficient_privilege) if a needed column may not be read, or row-level security would hide rows;
- *   55000 (object_not_in_prerequisite_state) if the rule is malformed, or a table was truncated or
- *   rewritten after the snapshot was taken.
+ * Errors: 42704 the table has no such rule; 42501 a needed column may not be read, or row-level security would hide rows;
+ * 55000 the rule cannot work, or one of its tables was truncated or rewritten after the snapshot was taken.
  *
  * Example:
  *   SELECT * FROM integrity.broken_references('parent_profiles', 'parent_profiles_children_ids_fkey');
