@@ -81,8 +81,7 @@ complete_rule(Oid trigger)
 	require_ownership(rule);
 	require_references(rule, GetUserId());
 	LockRelationOid(rule.referenced, ShareRowExclusiveLock);
-	ensure_guards(rule.referenced, rule.key);
-	ensure_deferred_guard(rule);
+	ensure_guards(rule);
 	return rule;
 }
 

@@ -148,7 +148,7 @@ read_request(FunctionCallInfo fcinfo)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("constraint declared INITIALLY DEFERRED must be DEFERRABLE"),
-				 errhint("Add deferrable => true.")));
+				 errhint("Add \"deferrable\" => true.")));
 
 	if (PG_ARGISNULL(RuleName))
 	{
@@ -460,10 +460,7 @@ integrity_add_guards(PG_FUNCTION_ARGS)
 		aclcheck_error(ACLCHECK_NOT_OWNER, OBJECT_TABLE, get_rel_name(table));
 	LockRelationOid(table, ShareRowExclusiveLock);
 	for (const Rule *rule : rules_referencing(table))
-	{
-		ensure_guards(table, rule->key);
-		ensure_deferred_guard(*rule);
-	}
+		ensure_guards(*rule);
 	PG_RETURN_VOID();
 }
 }

@@ -52,7 +52,7 @@ integrity_describe_rule(PG_FUNCTION_ARGS)
 	text(NullElements, !known ? nullptr : rule.options.reject_nulls ? "reject" : "allow");
 	text(DuplicateElements, !known ? nullptr : rule.options.reject_duplicates ? "reject" : "allow");
 	values[Validated] = BoolGetDatum(works && !rule.options.not_valid);
-	values[Guarded] = BoolGetDatum(works && is_guarded(rule.referenced, rule.key));
+	values[Guarded] = BoolGetDatum(works && is_guarded(rule));
 	text(ProblemText, works ? nullptr : problem.message);
 
 	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls)));

@@ -15,6 +15,7 @@
  */
 #include "action.h"
 #include "guarded.h"
+#include "move.h"
 #include "probe.h"
 #include "trigger.h"
 #include "violation.h"
@@ -23,35 +24,6 @@ namespace integrity
 {
 namespace
 {
-
-/* Does a row of the referenced table, another one by now, provide this key? */
-bool
-another_row_provides(const Rule &rule, Datum key)
-{
-	Relation	referenced = table_open(rule.referenced, RowShareLock);
-	Probe		probe;
-
-	CommandCounterIncrement();
-	begin_probe(&probe, &rule, referenced, IsolationUsesXactSnapshot() ? GetLatestSnapshot() : GetTransactionSnapshot(),
-				ProbeFor::Key, ProbeLock::KeyShare);
-	bool		found = key_exists(&probe, key);
-
-	end_probe(&probe);
-	table_close(referenced, NoLock);
-	return found;
-}
-
-/* The exact check of one key for NO ACTION and RESTRICT. */
-void
-refuse_if_referenced(const GuardedRule &guarded, Relation rel, Datum key, bool is_restrict)
-{
-	const Rule &rule = *guarded.rule;
-
-	if (!is_restrict && another_row_provides(rule, key))
-		return;
-	if (is_referenced(rule, make_action_keys(rule, {&key, 1})))
-		report_still_referenced(rule, rel, guarded.key, key, is_restrict);
-}
 
 /*
  * NO ACTION and RESTRICT for many keys: one pass says whether any of them is
@@ -209,19 +181,6 @@ handled_state(FunctionCallInfo fcinfo)
 	return handled;
 }
 
-/*
- * A row that an UPDATE moves to another partition is deleted from the old one,
- * with a mark in place of the link to its next version.
- */
-bool
-was_moved(TupleTableSlot *slot)
-{
-	bool		should_free;
-	HeapTuple	tuple = ExecFetchSlotHeapTuple(slot, false, &should_free);
-
-	return HeapTupleHeaderIndicatesMovedPartitions(tuple->t_data);
-}
-
 /* One key goes away because its row got another one. */
 void
 handle_updated(const GuardedRule &each, Relation rel, Datum old_key, Datum new_key, bool new_is_null)
@@ -241,28 +200,6 @@ handle_updated(const GuardedRule &each, Relation rel, Datum old_key, Datum new_k
 				refuse_if_referenced(each, rel, old_key, false);
 			break;
 	}
-}
-
-/*
- * A row left this partition for another one, so its key has changed: the
- * partition key is the key. The new value is not known here.
- */
-void
-handle_moved(const GuardedRule &each, Relation rel, Datum key)
-{
-	const Rule &rule = *each.rule;
-
-	if (rule.options.on_update == OnUpdate::NoAction && left_to_deferred_guard(rule, rel))
-		return;
-	if (rule.options.on_update != OnUpdate::Cascade)
-		refuse_if_referenced(each, rel, key, rule.options.on_update == OnUpdate::Restrict);
-	else if (is_referenced(rule, make_action_keys(rule, {&key, 1})))
-		ereport(ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("cannot move a referenced key of table \"%s\" to another partition", RelationGetRelationName(rel)),
-				 errdetail("Rule \"%s\" on table \"%s\" has on_update 'cascade', which cannot follow a row across partitions.",
-						   NameStr(rule.name), get_rel_name(rule.referencing)),
-				 errhint("Insert the new key, change the references to it, and delete the old key.")));
 }
 
 void
@@ -297,7 +234,7 @@ integrity_guard_delete(PG_FUNCTION_ARGS)
 
 	Relation	rel = data->tg_relation;
 	auto	   *handled = static_cast<Handled *>(fcinfo->flinfo->fn_extra);
-	bool		moved = was_moved(data->tg_trigslot);
+	bool		moved = rel->rd_rel->relispartition && was_moved(data->tg_trigslot);
 
 	/* The common case of a later call, before anything is looked up. */
 	if (handled && handled->deleted && handled->deleted == data->tg_oldtable)
@@ -336,7 +273,7 @@ integrity_guard_delete(PG_FUNCTION_ARGS)
 			(data->tg_oldtable && was_handled(handled, data->tg_oldtable, column, key)))
 			continue;
 		if (moved)
-			handle_moved(guarded.rules[i], rel, key);
+			handle_moved(guarded.rules[i], rel, data->tg_trigslot, key);
 		else if (!seen_before(guarded, i))
 			handle_deleted(rel, guarded, column, {&key, 1});
 	}
@@ -391,7 +328,7 @@ integrity_guard_deferred(PG_FUNCTION_ARGS)
 
 	Relation	rel = data->tg_relation;
 	Guarded		guarded = collect_and_lock(rel, Event::Truncate);
-	bool		changed = is_update || was_moved(data->tg_trigslot);
+	bool		changed = is_update || (rel->rd_rel->relispartition && was_moved(data->tg_trigslot));
 
 	for (int i = 0; i < guarded.count; i++)
 	{

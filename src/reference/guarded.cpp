@@ -5,7 +5,10 @@
  * Without the locks a rule could be disabled, renamed or dropped, or its table
  * altered, between being found and being carried out.
  */
+#include "action.h"
 #include "guarded.h"
+#include "probe.h"
+#include "violation.h"
 
 namespace integrity
 {
@@ -23,9 +26,28 @@ lock_mode(const Rule &rule, Event event)
 	return changes ? RowExclusiveLock : RowShareLock;
 }
 
+/* Does a row of the referenced table, another one by now, provide this key? */
+bool
+another_row_provides(const Rule &rule, Datum key)
+{
+	Relation	referenced = table_open(rule.referenced, RowShareLock);
+	Probe		probe;
+
+	CommandCounterIncrement();
+	begin_probe(&probe, &rule, referenced, IsolationUsesXactSnapshot() ? GetLatestSnapshot() : GetTransactionSnapshot(),
+				ProbeFor::Key, ProbeLock::KeyShare);
+	bool		found = key_exists(&probe, key);
+
+	end_probe(&probe);
+	table_close(referenced, NoLock);
+	return found;
+}
+
+} /* namespace */
+
 /* Collects the enforced rules of a table and of the tables it is a partition of. */
 Guarded
-collect(Relation rel)
+collect_rules(Relation rel)
 {
 	List	   *tables = list_make1_oid(RelationGetRelid(rel));
 	Guarded		guarded = {nullptr, 0};
@@ -56,8 +78,6 @@ collect(Relation rel)
 	return guarded;
 }
 
-} /* namespace */
-
 /*
  * Collects the rules and locks their tables, so that what was collected still
  * holds: a rule changes only under a stronger lock on its table, and a new
@@ -70,7 +90,7 @@ collect_and_lock(Relation rel, Event event)
 	for (;;)
 	{
 		uint64		generation = rule_generation();
-		Guarded		guarded = collect(rel);
+		Guarded		guarded = collect_rules(rel);
 
 		for (int i = 0; i < guarded.count; i++)
 			LockRelationOid(guarded.rules[i].rule->referencing, lock_mode(*guarded.rules[i].rule, event));
@@ -82,7 +102,7 @@ collect_and_lock(Relation rel, Event event)
 		 * locks that we have by now; what was locked and still is there needs
 		 * no further look.
 		 */
-		Guarded		again = collect(rel);
+		Guarded		again = collect_rules(rel);
 		bool		same = again.count == guarded.count;
 
 		for (int i = 0; same && i < again.count; i++)
@@ -157,6 +177,18 @@ layout_of_column(Relation rel, AttrNumber column)
 	Form_pg_attribute att = TupleDescAttr(RelationGetDescr(rel), column - 1);
 
 	return {att->attlen, att->attbyval, att->attalign};
+}
+
+/* The exact check of one key for NO ACTION and RESTRICT. */
+void
+refuse_if_referenced(const GuardedRule &guarded, Relation rel, Datum key, bool is_restrict)
+{
+	const Rule &rule = *guarded.rule;
+
+	if (!is_restrict && another_row_provides(rule, key))
+		return;
+	if (is_referenced(rule, make_action_keys(rule, {&key, 1})))
+		report_still_referenced(rule, rel, guarded.key, key, is_restrict);
 }
 
 } /* namespace integrity */

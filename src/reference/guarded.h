@@ -29,6 +29,9 @@ enum class Event : uint8
 	Truncate
 };
 
+/* The enforced rules of a table and of the tables it is a partition of. */
+Guarded		collect_rules(Relation rel);
+
 /* The enforced rules, with their tables locked; see guarded.cpp. */
 Guarded		collect_and_lock(Relation rel, Event event);
 
@@ -41,6 +44,9 @@ require_working(const Rule &rule)
 }
 
 const char *deferred_guard_name(const Rule &rule);
+/* The exact check of one key for NO ACTION and RESTRICT. */
+void		refuse_if_referenced(const GuardedRule &guarded, Relation rel, Datum key, bool is_restrict);
+
 bool		left_to_deferred_guard(const Rule &rule, Relation rel);
 
 /* Has the key column of rule number "upto" been the key of one before it? */

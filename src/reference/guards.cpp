@@ -21,6 +21,7 @@ enum class Guard : uint8
 	Delete,
 	Update,
 	Truncate,
+	Move,						/* partitioned tables, for on_update cascade */
 	Deferred
 };
 
@@ -35,6 +36,8 @@ guard_function(Guard guard)
 			return "guard_update";
 		case Guard::Truncate:
 			return "guard_truncate";
+		case Guard::Move:
+			return "guard_move";
 		case Guard::Deferred:
 			return "guard_deferred";
 	}
@@ -126,6 +129,9 @@ guard_statement(Oid table, Guard guard, AttrNumber key)
 		case Guard::Truncate:
 			return psprintf("CREATE TRIGGER %s AFTER TRUNCATE ON %s FOR EACH STATEMENT EXECUTE FUNCTION integrity.guard_truncate()",
 							free_trigger_name(table, "integrity_guard_truncate"), on);
+		case Guard::Move:
+			return psprintf("CREATE TRIGGER %s BEFORE UPDATE ON %s FOR EACH ROW EXECUTE FUNCTION integrity.guard_move()",
+							free_trigger_name(table, "integrity_guard_move"), on);
 		case Guard::Deferred:
 			break;
 	}
@@ -135,8 +141,13 @@ guard_statement(Oid table, Guard guard, AttrNumber key)
 void
 ensure_guard(Oid table, Guard guard, AttrNumber key)
 {
-	if (!find_guard(table, guard, key).exists)
+	Found		found = find_guard(table, guard, key);
+
+	if (!found.exists)
 		run_ddl_as_owner(table, guard_statement(table, guard, key));
+	else if (!found.enabled)
+		run_ddl_as_owner(table, psprintf("ALTER TABLE %s ENABLE TRIGGER %s", table_for_sql(table, false),
+										 quote_identifier(NameStr(found.name))));
 }
 
 void
@@ -145,18 +156,33 @@ drop_guard(Oid table, const char *name)
 	run_ddl_as_owner(table, psprintf("DROP TRIGGER %s ON %s", quote_identifier(name), table_for_sql(table, false)));
 }
 
+/* The functions of the guards that a table has for all its rules together. */
+struct GuardFunctions
+{
+	Oid			oids[4];
+
+	bool contain(Oid function) const { return std::find(std::begin(oids), std::end(oids), function) != std::end(oids); }
+};
+
+GuardFunctions
+guard_functions()
+{
+	return {{function_oid("guard_delete"), function_oid("guard_update"), function_oid("guard_truncate"),
+			 function_oid("guard_move")}};
+}
+
 /* The names of a table's own guards; a partition's clones go with their parent. */
 List *
 guard_names(Oid table)
 {
 	List	   *names = NIL;
-	Oid			functions[] = {function_oid("guard_delete"), function_oid("guard_update"), function_oid("guard_truncate")};
+	GuardFunctions functions = guard_functions();
 
 	for_each_trigger(table, [&](HeapTuple tuple, TupleDesc)
 	{
 		Form_pg_trigger form = trigger_form(tuple);
 
-		if (!OidIsValid(form->tgparentid) && std::find(std::begin(functions), std::end(functions), form->tgfoid) != std::end(functions))
+		if (!OidIsValid(form->tgparentid) && functions.contain(form->tgfoid))
 			names = lappend(names, pstrdup(NameStr(form->tgname)));
 	});
 	return names;
@@ -208,28 +234,14 @@ run_ddl_as_owner(Oid table, const char *statement)
 	SetUserIdAndSecContext(saved_user, saved_context);
 }
 
-void
-ensure_guards(Oid referenced, AttrNumber key)
+namespace
 {
-	ensure_guard(referenced, Guard::Delete, key);
-	ensure_guard(referenced, Guard::Update, key);
-	ensure_guard(referenced, Guard::Truncate, key);
-	ensure_partition_guards(referenced);
 
-	/* Other backends must look for rules again, whether a guard was made or not. */
-	CacheInvalidateRelcacheByRelid(referenced);
-}
-
-void
-ensure_partition_guards(Oid table)
+/* Only a partitioned table can move a row, and only cascade must know where to. */
+bool
+needs_move_guard(const Rule &rule)
 {
-	ListCell   *cell;
-
-	if (get_rel_relkind(table) != RELKIND_PARTITIONED_TABLE)
-		return;
-	foreach(cell, find_all_inheritors(table, ShareRowExclusiveLock, nullptr))
-		if (get_rel_relkind(lfirst_oid(cell)) == RELKIND_RELATION || get_rel_relkind(lfirst_oid(cell)) == RELKIND_PARTITIONED_TABLE)
-			ensure_guard(lfirst_oid(cell), Guard::Truncate, InvalidAttrNumber);
+	return rule.options.on_update == OnUpdate::Cascade && get_rel_relkind(rule.referenced) == RELKIND_PARTITIONED_TABLE;
 }
 
 /*
@@ -273,6 +285,38 @@ ensure_deferred_guard(const Rule &rule)
 							  rule.initially_deferred ? "DEFERRED" : "IMMEDIATE"));
 }
 
+} /* namespace */
+
+void
+ensure_guards(const Rule &rule)
+{
+	Oid			referenced = rule.referenced;
+	AttrNumber	key = rule.key;
+
+	ensure_guard(referenced, Guard::Delete, key);
+	ensure_guard(referenced, Guard::Update, key);
+	ensure_guard(referenced, Guard::Truncate, key);
+	if (needs_move_guard(rule))
+		ensure_guard(referenced, Guard::Move, key);
+	ensure_partition_guards(referenced);
+	ensure_deferred_guard(rule);
+
+	/* Other backends must look for rules again, whether a guard was made or not. */
+	CacheInvalidateRelcacheByRelid(referenced);
+}
+
+void
+ensure_partition_guards(Oid table)
+{
+	ListCell   *cell;
+
+	if (get_rel_relkind(table) != RELKIND_PARTITIONED_TABLE)
+		return;
+	foreach(cell, find_all_inheritors(table, ShareRowExclusiveLock, nullptr))
+		if (get_rel_relkind(lfirst_oid(cell)) == RELKIND_RELATION || get_rel_relkind(lfirst_oid(cell)) == RELKIND_PARTITIONED_TABLE)
+			ensure_guard(lfirst_oid(cell), Guard::Truncate, InvalidAttrNumber);
+}
+
 void
 drop_unneeded_guards(Oid referenced)
 {
@@ -313,11 +357,35 @@ drop_unneeded_deferred_guard(const Rule &rule)
 		drop_guard(rule.referenced, name);
 }
 
-bool
-is_guarded(Oid referenced, AttrNumber key)
+/* Is a guard of a partition disabled, be it a clone or its own? */
+static bool
+has_disabled_partition_guard(Oid table)
 {
-	return find_guard(referenced, Guard::Delete, key).enabled && find_guard(referenced, Guard::Update, key).enabled &&
-		find_guard(referenced, Guard::Truncate, key).enabled;
+	GuardFunctions functions = guard_functions();
+	bool		disabled = false;
+	ListCell   *cell;
+
+	if (get_rel_relkind(table) != RELKIND_PARTITIONED_TABLE)
+		return false;
+	foreach(cell, find_all_inheritors(table, NoLock, nullptr))
+		for_each_trigger(lfirst_oid(cell), [&](HeapTuple tuple, TupleDesc)
+		{
+			Form_pg_trigger form = trigger_form(tuple);
+
+			disabled |= form->tgenabled == TRIGGER_DISABLED && functions.contain(form->tgfoid);
+		});
+	return disabled;
+}
+
+bool
+is_guarded(const Rule &rule)
+{
+	Oid			referenced = rule.referenced;
+
+	return !has_disabled_partition_guard(referenced) &&
+		find_guard(referenced, Guard::Delete, rule.key).enabled && find_guard(referenced, Guard::Update, rule.key).enabled &&
+		find_guard(referenced, Guard::Truncate, rule.key).enabled &&
+		(!needs_move_guard(rule) || find_guard(referenced, Guard::Move, rule.key).enabled);
 }
 
 } /* namespace integrity */

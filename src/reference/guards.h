@@ -10,8 +10,7 @@ namespace integrity
 {
 
 /* Makes the guards that are missing. The caller holds ShareRowExclusiveLock on the table. */
-void		ensure_guards(Oid referenced, AttrNumber key);
-void		ensure_deferred_guard(const Rule &rule);
+void		ensure_guards(const Rule &rule);
 
 /* Gives the partitions below this table the TRUNCATE guard that PostgreSQL does not clone. */
 void		ensure_partition_guards(Oid table);
@@ -20,7 +19,7 @@ void		ensure_partition_guards(Oid table);
 void		drop_unneeded_guards(Oid referenced);
 void		drop_unneeded_deferred_guard(const Rule &rule);
 
-/* Are all guards of the key there and enabled? */
-bool		is_guarded(Oid referenced, AttrNumber key);
+/* Are all guards of the rule's key there and enabled? */
+bool		is_guarded(const Rule &rule);
 
 } /* namespace integrity */

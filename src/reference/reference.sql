@@ -88,6 +88,16 @@ CREATE FUNCTION integrity.guard_truncate() RETURNS trigger
 	AS 'MODULE_PATHNAME', 'integrity_guard_truncate';
 
 /**
+ * The guard of a partitioned referenced table for rules with on_update cascade. PostgreSQL moves a row to another partition
+ * by DELETE and INSERT; this BEFORE UPDATE trigger notes which key becomes which, so that the references can follow.
+ *
+ * Locks: none.
+ */
+CREATE FUNCTION integrity.guard_move() RETURNS trigger
+	LANGUAGE c
+	AS 'MODULE_PATHNAME', 'integrity_guard_move';
+
+/**
  * The condition of the UPDATE guard: do the two values differ, byte by byte?
  *
  * Parameters:
@@ -259,8 +269,8 @@ CREATE FUNCTION integrity.drop_reference(referencing_table regclass, rule_name n
 	AS 'MODULE_PATHNAME', 'integrity_drop_reference';
 
 /**
- * Makes the guard triggers that are missing on a referenced table. Only needed where somebody dropped them: declaring a
- * rule makes them.
+ * Makes the guard triggers that are missing on a referenced table, and enables those that are disabled. Only needed where
+ * somebody dropped or disabled them: declaring a rule makes them.
  *
  * Parameters:
  *   referenced_table  the table; it must be yours
