@@ -116,14 +116,12 @@ key_to_element(const Comparison &compare, Datum key, Datum *element)
 	}
 }
 
-/* The condition under which a row refers to one of the keys in $1. */
+/* The condition under which a row refers to one of the keys in $1; see integrity.contains_any() about indexes. */
 char *
 match_condition(const Rule &rule, const char *column)
 {
 	if (!rule.is_array)
 		return psprintf("integrity.contains_any(ARRAY[x.%s::%s], $1)", column, format_type_be_qualified(rule.element_type));
-	if (has_gin_index(rule))
-		return psprintf("x.%s OPERATOR(pg_catalog.&&) $1", column);
 	return psprintf("integrity.contains_any(x.%s, $1)", column);
 }
 

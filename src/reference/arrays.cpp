@@ -163,6 +163,14 @@ without_hits(Marked &marked, const Comparison &compare)
 											  compare.element.len, compare.element.byval, compare.element.align));
 }
 
+/* The && operator needs both arguments of one type. */
+bool
+same_array_type(List *args)
+{
+	return list_length(args) == 2 &&
+		getBaseType(exprType(static_cast<Node *>(linitial(args)))) == getBaseType(exprType(static_cast<Node *>(lsecond(args))));
+}
+
 } /* namespace */
 } /* namespace integrity */
 
@@ -171,6 +179,7 @@ using namespace integrity;
 extern "C"
 {
 PG_FUNCTION_INFO_V1(integrity_contains_any);
+PG_FUNCTION_INFO_V1(integrity_contains_any_support);
 PG_FUNCTION_INFO_V1(integrity_remove_elements);
 PG_FUNCTION_INFO_V1(integrity_null_elements);
 PG_FUNCTION_INFO_V1(integrity_replace_elements);
@@ -243,5 +252,46 @@ integrity_replace_elements(PG_FUNCTION_ARGS)
 		if (marked.hit[i])
 			marked.elements.values[i] = element;
 	return with_elements(marked, compare);
+}
+
+/*
+ * The planner's view of contains_any(): a GIN index on the array finds its rows
+ * through the && operator, and its selectivity is that operator's. The
+ * operator itself is not used as the condition, because on a row it compares
+ * every element with every key.
+ */
+PGDLLEXPORT Datum
+integrity_contains_any_support(PG_FUNCTION_ARGS)
+{
+	Node	   *request = reinterpret_cast<Node *>(PG_GETARG_POINTER(0));
+
+	if (IsA(request, SupportRequestSelectivity))
+	{
+		auto	   *selectivity = reinterpret_cast<SupportRequestSelectivity *>(request);
+
+		if (selectivity->is_join || !same_array_type(selectivity->args))
+			PG_RETURN_POINTER(nullptr);
+		selectivity->selectivity = restriction_selectivity(selectivity->root, OID_ARRAY_OVERLAP_OP, selectivity->args,
+														   selectivity->inputcollid, selectivity->varRelid);
+		PG_RETURN_POINTER(request);
+	}
+	if (IsA(request, SupportRequestIndexCondition))
+	{
+		auto	   *index = reinterpret_cast<SupportRequestIndexCondition *>(request);
+
+		if (!is_funcclause(index->node) || index->indexarg != array_argument ||
+			!op_in_opfamily(OID_ARRAY_OVERLAP_OP, index->opfamily))
+			PG_RETURN_POINTER(nullptr);
+
+		auto	   *call = castNode(FuncExpr, index->node);
+
+		if (!same_array_type(call->args) ||
+			!is_pseudo_constant_for_index(index->root, static_cast<Node *>(lsecond(call->args)), index->index))
+			PG_RETURN_POINTER(nullptr);
+		index->lossy = true;
+		PG_RETURN_POINTER(list_make1(make_opclause(OID_ARRAY_OVERLAP_OP, BOOLOID, false, static_cast<Expr *>(linitial(call->args)),
+												   static_cast<Expr *>(lsecond(call->args)), InvalidOid, index->indexcollation)));
+	}
+	PG_RETURN_POINTER(nullptr);
 }
 }

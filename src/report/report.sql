@@ -442,11 +442,12 @@ BEGIN
    WHERE f.referencing_table = $1 AND f.rule_name = $2;
   IF NOT FOUND THEN
     RAISE undefined_object USING
-      MESSAGE = pg_catalog.format('rule "%s" of table "%s" does not exist', $2, $1),
-      HINT = 'The view integrity.reference lists the rules of every table.';
+      MESSAGE = pg_catalog.format('rule "%s" for table "%s" does not exist', $2,
+        COALESCE((SELECT c.relname::text FROM pg_catalog.pg_class AS c WHERE c.oid = $1), $1::text)),
+      HINT = 'The view integrity.reference lists the rules.';
   ELSIF rule.problem IS NOT NULL THEN
-    RAISE object_not_in_prerequisite_state USING
-      MESSAGE = pg_catalog.format('rule "%s" of table "%s" cannot be looked at', $2, $1), DETAIL = rule.problem;
+    RAISE object_not_in_prerequisite_state USING MESSAGE = rule.problem,
+      HINT = 'Drop the trigger that declares the rule, or put right what it needs.';
   END IF;
 
   q := integrity.reference_query(rule);
