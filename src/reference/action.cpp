@@ -165,8 +165,9 @@ statement_text(const Rule &rule, Statement statement)
 		case Statement::ReplaceElement:
 			if (!rule.is_array)
 				return psprintf("UPDATE %s x SET %s = $2 WHERE %s", table, column, match);
-			return psprintf("UPDATE %s x SET %s = integrity.replace_elements(x.%s, $1, $2) WHERE %s", table, column, column,
-							match);
+			/* The cast checks the constraints, where elements are of a domain. */
+			return psprintf("UPDATE %s x SET %s = integrity.replace_elements(x.%s, $1, $2::%s) WHERE %s", table, column,
+							column, format_type_be_qualified(rule.declared_element_type), match);
 	}
 	pg_unreachable();
 }

@@ -22,6 +22,7 @@ struct CallState
 	bool		has_set;
 	ArrayType  *keys;			/* a copy of what the set was made of */
 	MemoryContext memory;		/* of the set */
+	void	   *domain;			/* what domain_check() keeps, for elements of a domain */
 };
 
 static_assert(Plain<CallState>);
@@ -136,8 +137,13 @@ with_elements(const Marked &marked, const Comparison &compare)
 }
 
 Datum
-with_nulls(Marked &marked, const Comparison &compare)
+with_nulls(FunctionCallInfo fcinfo, Marked &marked, const Comparison &compare)
 {
+	Oid			declared = ARR_ELEMTYPE(marked.array);
+
+	/* A domain may forbid nulls, and nobody else would notice. */
+	if (marked.hits > 0 && declared != compare.element_type)
+		domain_check(static_cast<Datum>(0), true, declared, &call_state(fcinfo)->domain, fcinfo->flinfo->fn_mcxt);
 	for (int i = 0; i < marked.elements.count; i++)
 		if (marked.hit[i])
 			marked.elements.nulls[i] = true;
@@ -212,7 +218,7 @@ integrity_remove_elements(PG_FUNCTION_ARGS)
 	if (marked.hits == 0)
 		return PointerGetDatum(marked.array);
 	if (ARR_NDIM(marked.array) != 1)
-		return with_nulls(marked, compare);
+		return with_nulls(fcinfo, marked, compare);
 	if (marked.hits == marked.elements.count && PG_GETARG_BOOL(2))
 		PG_RETURN_NULL();
 	return without_hits(marked, compare);
@@ -226,7 +232,7 @@ integrity_null_elements(PG_FUNCTION_ARGS)
 
 	if (marked.hits == 0)
 		return PointerGetDatum(marked.array);
-	return with_nulls(marked, call_state(fcinfo)->compare);
+	return with_nulls(fcinfo, marked, call_state(fcinfo)->compare);
 }
 
 /* replace_elements(array, keys, element): the array with "element", which may be null, in their place. */
@@ -242,7 +248,7 @@ integrity_replace_elements(PG_FUNCTION_ARGS)
 	const Comparison &compare = call_state(fcinfo)->compare;
 
 	if (PG_ARGISNULL(2))
-		return with_nulls(marked, compare);
+		return with_nulls(fcinfo, marked, compare);
 
 	Datum		element = PG_GETARG_DATUM(2);
 

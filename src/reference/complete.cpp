@@ -13,6 +13,7 @@
 #include "catalog.h"
 #include "complete.h"
 #include "guards.h"
+#include "partitions.h"
 #include "validate.h"
 
 namespace integrity
@@ -103,28 +104,6 @@ is_declared_rule(Oid trigger)
 	return is_rule;
 }
 
-/* A new or attached partition of a guarded table. */
-void
-complete_partitions(Oid table)
-{
-	Oid			root = table;
-
-	if (get_rel_relispartition(table))
-		root = llast_oid(get_partition_ancestors(table));
-	if (get_rel_relkind(root) != RELKIND_PARTITIONED_TABLE)
-		return;
-
-	bool		guarded = false;
-	Oid			function = function_oid("guard_truncate");
-
-	for_each_trigger(root, [&](HeapTuple tuple, TupleDesc)
-	{
-		guarded |= trigger_form(tuple)->tgfoid == function;
-	});
-	if (guarded)
-		ensure_partition_guards(root);
-}
-
 } /* namespace */
 } /* namespace integrity */
 
@@ -175,6 +154,11 @@ integrity_complete_rule(PG_FUNCTION_ARGS)
 	}
 	if (SPI_finish() != SPI_OK_FINISH)
 		elog(ERROR, "SPI_finish failed");
+
+	Node	   *statement = reinterpret_cast<EventTriggerData *>(fcinfo->context)->parsetree;
+
+	if (check_function_bodies && IsA(statement, AlterTableStmt))
+		check_attached(castNode(AlterTableStmt, statement));
 	PG_RETURN_NULL();
 }
 }

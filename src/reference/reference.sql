@@ -17,15 +17,16 @@ CREATE FUNCTION integrity.refers("any", "any") RETURNS boolean
 
 /**
  * The trigger function of a rule. A trigger AFTER INSERT OR UPDATE FOR EACH ROW that calls it, with integrity.refers()
- * as its condition, is the rule; integrity.add_reference() makes such a trigger.
+ * as its condition, is the rule; integrity.add_reference() makes such a trigger. Its parameters are the arguments of the
+ * trigger, strings, in any order.
  *
- * Parameters (of the trigger, in any order):
- *   'on_delete=...'           no action (default), restrict, remove element, null element, delete row, set null
- *   'on_update=...'           no action (default), restrict, cascade
- *   'on_empty=...'            keep (default), set null, delete row
- *   'null_elements=...'       allow (default), reject
- *   'duplicate_elements=...'  allow (default), reject
- *   'not valid'               existing rows were not checked
+ * Parameters:
+ *   - `'on_delete=...'`: no action (default), restrict, remove element, null element, delete row, set null
+ *   - `'on_update=...'`: no action (default), restrict, cascade
+ *   - `'on_empty=...'`: keep (default), set null, delete row
+ *   - `'null_elements=...'`: allow (default), reject
+ *   - `'duplicate_elements=...'`: allow (default), reject
+ *   - `'not valid'`: existing rows were not checked
  *
  * Locks: FOR KEY SHARE on each key that it finds, ROW SHARE on the referenced table, both to the end of the transaction.
  *
@@ -66,7 +67,7 @@ CREATE FUNCTION integrity.guard_update() RETURNS trigger
 
 /**
  * The guard of a referenced table for deferrable rules with no action: a constraint trigger with the name of the rule,
- * so that SET CONSTRAINTS reaches both sides of it. (Where a table references itself, its name is <rule>_guard.)
+ * so that SET CONSTRAINTS reaches both sides of it. (Where a table references itself, its name is `<rule>_guard`.)
  *
  * Locks: ROW SHARE on the referencing table.
  *
@@ -203,9 +204,9 @@ CREATE FUNCTION integrity.replace_elements(anyarray, anycompatiblearray, anyelem
  *   enforced            false: declared and reported, but not enforced, and existing rows are not checked
  *   deferrable          true: SET CONSTRAINTS may put the check off to the end of the transaction
  *   initially_deferred  true: it is put off unless SET CONSTRAINTS says otherwise
- *   rule_name           default: <table>_<column>_fkey
+ *   rule_name           default: `<table>_<column>_fkey`
  *
- * Returns the name of the rule.
+ * Returns: the name of the rule.
  *
  * Locks: SHARE ROW EXCLUSIVE on both tables, as ALTER TABLE ADD FOREIGN KEY.
  *
@@ -296,7 +297,8 @@ CREATE FUNCTION integrity.add_guards(referenced_table regclass) RETURNS void
  * The event trigger function that makes a CREATE TRIGGER written by hand the same as integrity.add_reference(): it checks
  * the form, the privileges and the existing rows (unless 'not valid'), and makes the missing guards. It also gives new
  * partitions of a referenced table their TRUNCATE guard. While check_function_bodies is off, as pg_dump sets it for a
- * restore, it only checks form and privileges: a dump holds the guards itself.
+ * restore, it only checks form and privileges: a dump holds the guards itself. The rows of a partition that is attached are checked,
+ * too.
  *
  * Locks: SHARE ROW EXCLUSIVE on the referenced table.
  *
@@ -306,9 +308,30 @@ CREATE FUNCTION integrity.complete_rule() RETURNS event_trigger
 	LANGUAGE c
 	AS 'MODULE_PATHNAME', 'integrity_complete_rule';
 
+REVOKE EXECUTE ON FUNCTION integrity.complete_rule() FROM PUBLIC;
+
 CREATE EVENT TRIGGER integrity_complete_rule ON ddl_command_end
 	WHEN TAG IN ('CREATE TRIGGER', 'CREATE TABLE', 'ALTER TABLE')
 	EXECUTE FUNCTION integrity.complete_rule();
+
+/**
+ * The event trigger function that keeps a partition of a referenced table from being detached or dropped while its keys
+ * are referenced.
+ *
+ * Locks: ACCESS EXCLUSIVE on the partition and the table it is a partition of, as the commands themselves; ROW SHARE on
+ * the referencing tables.
+ *
+ * Errors: 23503 a key of the partition is still referenced; 0A000 DETACH CONCURRENTLY.
+ */
+CREATE FUNCTION integrity.keep_keys() RETURNS event_trigger
+	LANGUAGE c
+	AS 'MODULE_PATHNAME', 'integrity_keep_keys';
+
+REVOKE EXECUTE ON FUNCTION integrity.keep_keys() FROM PUBLIC;
+
+CREATE EVENT TRIGGER integrity_keep_keys ON ddl_command_start
+	WHEN TAG IN ('ALTER TABLE', 'DROP TABLE')
+	EXECUTE FUNCTION integrity.keep_keys();
 
 /**
  * What the trigger of a rule declares; the view integrity.reference is made of it.
@@ -331,12 +354,12 @@ CREATE FUNCTION integrity.describe_rule(trigger_oid oid,
  *   referencing_table, rule_name      the identity of a rule
  *   kind                              'array reference', 'reference' (one id, by trigger) or 'foreign key' (native)
  *   referencing_column                of more columns, 'a, b'
- *   referenced_table, referenced_column
+ *   referenced_table, referenced_column   where the keys are
  *   on_delete, on_update              a native CASCADE shows as 'delete row' and 'cascade'
  *   on_empty, null_elements, duplicate_elements   NULL for native foreign keys
  *   enforced                          its triggers fire
  *   validated                         existing rows were checked
- *   deferrable, initially_deferred
+ *   deferrable, initially_deferred    as SET CONSTRAINTS understands them
  *   guarded                           the referenced table has all its guards, and they are enabled
  *   problem                           why the rule cannot work, or NULL
  */

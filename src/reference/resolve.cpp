@@ -30,7 +30,7 @@ read_table(Oid relid, Side *side, Problem *problem)
 
 	if (!HeapTupleIsValid(tuple))
 		return refuse(problem, ERRCODE_UNDEFINED_TABLE, psprintf("relation with OID %u does not exist", relid),
-					  nullptr, nullptr);
+					  nullptr, "Name the table, for example 'public.student_profiles'.");
 	memcpy(&side->table, GETSTRUCT(tuple), CLASS_TUPLE_SIZE);
 	ReleaseSysCache(tuple);
 	return true;
@@ -128,6 +128,26 @@ check_generated(const Rule &rule, const Side &from, Problem *problem)
 				  "Use on_delete 'no action', 'restrict' or 'delete row', and on_update 'no action' or 'restrict'.");
 }
 
+/* Does an expression of this index mention the column? */
+bool
+expression_has(HeapTuple index, AttrNumber column)
+{
+	bool		isnull;
+	Datum		text = SysCacheGetAttr(INDEXRELID, index, Anum_pg_index_indexprs, &isnull);
+	Bitmapset  *columns = nullptr;
+
+	pull_varattnos(static_cast<Node *>(stringToNode(TextDatumGetCString(text))), 1, &columns);
+	return bms_is_member(column - FirstLowInvalidHeapAttributeNumber, columns);
+}
+
+/* Is the column one of several of this index? */
+bool
+is_one_of(Form_pg_index index, AttrNumber column)
+{
+	return std::find(index->indkey.values, index->indkey.values + index->indnkeyatts, column) !=
+		index->indkey.values + index->indnkeyatts;
+}
+
 /*
  * The index that makes FOR KEY SHARE mean something: only a unique index whose
  * key columns are just this one, for all rows, makes an UPDATE of the column
@@ -162,8 +182,10 @@ find_unique_index(const Side &to, AttrNumber key, Oid referenced, Oid *index, Pr
 			unfit = "A unique index on it is not valid.";
 		else if (ours && !form->indimmediate)
 			deferrable = true;
-		else if (form->indisunique && expression && unfit == nullptr)
+		else if (form->indisunique && expression && unfit == nullptr && expression_has(tuple, key))
 			unfit = "A unique index on an expression does not protect the column.";
+		else if (form->indisunique && unfit == nullptr && is_one_of(form, key))
+			unfit = "A unique index with more columns does not make this one unique.";
 		else if (ours && pg::access_method_of(candidate) == BTREE_AM_OID && !OidIsValid(*index))
 			*index = candidate;
 		ReleaseSysCache(tuple);
@@ -221,8 +243,8 @@ resolve_operators(Rule *rule, const Side &from, const Side &to, Problem *problem
 					  psprintf("Key columns \"%s\" and \"%s\" are of incompatible types: %s and %s.",
 							   NameStr(from.column.attname), NameStr(to.column.attname),
 							   format_type_be(from.column.atttypid), format_type_be(to.column.atttypid)),
-					  psprintf("Give the elements of \"%s\" the type %s.", NameStr(from.column.attname),
-							   format_type_be(to.column.atttypid)));
+					  psprintf("Give %s\"%s\" the type %s.", rule->is_array ? "the elements of " : "",
+							   NameStr(from.column.attname), format_type_be(to.column.atttypid)));
 
 	/* The actions compare in SQL functions, which know the types but no index. */
 	if (!resolve_default_comparison(rule->element_type, rule->key_type, to.column.attcollation, &by_default) ||
@@ -248,9 +270,11 @@ resolve_column(Rule *rule, Problem *problem)
 	if (!read_side(rule->referencing, rule->column, &from, problem) ||
 		!check_table(from, rule->referencing, "referencing", problem))
 		return false;
-	rule->element_type = get_element_type(from.base_type);
-	rule->is_array = OidIsValid(rule->element_type);
-	rule->element_type = getBaseType(rule->is_array ? rule->element_type : from.base_type);
+	rule->declared_element_type = get_element_type(from.base_type);
+	rule->is_array = OidIsValid(rule->declared_element_type);
+	if (!rule->is_array)
+		rule->declared_element_type = from.column.atttypid;
+	rule->element_type = getBaseType(rule->declared_element_type);
 	return true;
 }
 

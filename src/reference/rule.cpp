@@ -132,6 +132,18 @@ read_condition(const char *tgqual, Rule *rule, Problem *problem)
 	return true;
 }
 
+/* Is the option of this argument given by one of those before it? */
+bool
+given_before(const char *arguments, const char *argument)
+{
+	std::string_view option(argument, strcspn(argument, "="));
+
+	for (const char *at = arguments; at < argument; at += strlen(at) + 1)
+		if (option == std::string_view(at, strcspn(at, "=")))
+			return true;
+	return false;
+}
+
 /* tgargs holds tgnargs strings, each ended by a zero byte. */
 bool
 read_arguments(bytea *tgargs, int tgnargs, Rule *rule, Problem *problem)
@@ -141,8 +153,12 @@ read_arguments(bytea *tgargs, int tgnargs, Rule *rule, Problem *problem)
 
 	for (int i = 0; i < tgnargs && at < end; i++)
 	{
-		if (!parse_option(pstrdup(at), &rule->options, problem))
+		if (!parse_option(at, &rule->options, problem))
 			return false;
+		if (given_before(VARDATA_ANY(tgargs), at))
+			return refuse(problem, ERRCODE_INVALID_PARAMETER_VALUE,
+						  psprintf("argument \"%s\" repeats an option of integrity.check_reference", at), nullptr,
+						  "Give each option once.");
 		at += strlen(at) + 1;
 	}
 	return true;

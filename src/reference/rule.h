@@ -75,7 +75,8 @@ struct Rule
 	/* Found by resolve_rule(); while "problem" is set, none of it can be relied on. */
 	Problem		problem;
 	bool		is_array;
-	Oid			element_type;	/* base type of one element, or of the scalar column */
+	Oid			declared_element_type;	/* of one element, or of the scalar column; may be a domain */
+	Oid			element_type;	/* its base type */
 	Oid			key_type;		/* base type of the key */
 	Oid			index;			/* the key's unique index */
 	mutable Comparison compare; /* mutable: its FmgrInfos cache in it */

@@ -82,6 +82,22 @@ report_still_referenced(const Rule &rule, Relation referenced, AttrNumber key_at
 	pg_unreachable();
 }
 
+/* Only its owner can remove a partition, so the key is no secret. */
+void
+report_removed_partition(const Rule &rule, Relation partition, Relation leaf, AttrNumber key_attnum, Datum key)
+{
+	Relation	referencing = table_open(rule.referencing, AccessShareLock);
+
+	ereport(ERROR,
+			(errcode(ERRCODE_FOREIGN_KEY_VIOLATION),
+			 errmsg("removing partition \"%s\" violates foreign key constraint \"%s\"", RelationGetRelationName(partition),
+					NameStr(rule.name)),
+			 errdetail("Key (%s)=(%s) is still referenced from table \"%s\".", column_name(leaf, key_attnum),
+					   to_text(rule.key_type, key), RelationGetRelationName(referencing)),
+			 errtableconstraint(referencing, NameStr(rule.name))));
+	pg_unreachable();
+}
+
 void
 report_truncate(const Rule &rule, Relation referenced)
 {

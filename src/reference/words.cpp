@@ -84,8 +84,8 @@ parse_on_delete(const char *text, Options *options, Problem *problem)
 	if (strcmp(text, "cascade") == 0)
 		return refuse(problem, ERRCODE_INVALID_PARAMETER_VALUE,
 					  "on_delete \"cascade\" is ambiguous for a reference",
-					  "It could mean to take the element out of the array or to delete the whole referencing row.",
-					  "Use on_delete 'remove element' or on_delete 'delete row'.");
+					  "For an array it could mean to take the element out or to delete the whole referencing row.",
+					  "Use on_delete 'delete row', or for an array on_delete 'remove element'.");
 	return parse("on_delete", text, on_delete_words, &options->on_delete, problem);
 }
 
@@ -146,6 +146,11 @@ check_options(const Options &options, bool is_array, Problem *problem)
 					  psprintf("on_empty '%s' needs on_delete 'remove element'", word_of(options.on_empty)),
 					  psprintf("With on_delete '%s' no array becomes empty.", word_of(options.on_delete)),
 					  "Use on_delete 'remove element', or leave on_empty out.");
+	if (options.on_delete == OnDelete::NullElement && options.reject_nulls)
+		return refuse(problem, ERRCODE_INVALID_PARAMETER_VALUE,
+					  "on_delete 'null element' contradicts null_elements 'reject'",
+					  "The action would write what the rule forbids, so every delete would fail.",
+					  "Use on_delete 'remove element', or allow null elements.");
 	if (is_array)
 		return true;
 	if (options.on_delete == OnDelete::RemoveElement || options.on_delete == OnDelete::NullElement)

@@ -157,7 +157,8 @@ BEGIN
            pg_catalog.format('i.e%s%s AS v%s', n, value_cast, n) AS val,
            pg_catalog.format('v%s', n) AS v,
            -- format() calls the type's own output function; a cast to text may be anybody's
-           pg_catalog.format('CASE WHEN v%s IS DISTINCT FROM NULL THEN pg_catalog.format(''%%s'', v%s) ELSE ''null'' END', n, n) AS label
+           pg_catalog.format('CASE WHEN v%1$s IS DISTINCT FROM NULL THEN pg_catalog.format(''%%s'', v%1$s)'
+                             ' ELSE ''null'' END', n) AS label
       FROM pair
   )
   SELECT pg_catalog.string_agg(p.item, ', ' ORDER BY p.n),

@@ -1,0 +1,255 @@
+/*
+ * partitions.cpp
+ *	  What happens to partitions without any row trigger firing.
+ *
+ * ATTACH brings rows that nobody has checked; DETACH and DROP take keys away
+ * without deleting a row. A native foreign key has hooks in these commands;
+ * event triggers are what an extension has. They see the statement before and
+ * after it is carried out.
+ */
+#include "action.h"
+#include "catalog.h"
+#include "guarded.h"
+#include "guards.h"
+#include "partitions.h"
+#include "validate.h"
+#include "violation.h"
+
+namespace integrity
+{
+namespace
+{
+
+constexpr size_t keys_per_pass = 10000;
+
+/* The rules that reference a table which this one is a partition of. */
+Guarded
+rules_above(Relation partition)
+{
+	Guarded		all = collect_rules(partition);
+	int			kept = 0;
+
+	for (int i = 0; i < all.count; i++)
+		if (all.rules[i].rule->referenced != RelationGetRelid(partition))
+			all.rules[kept++] = all.rules[i];
+	all.count = kept;
+	return all;
+}
+
+void
+refuse_referenced_keys(const Rule &rule, Relation partition, Relation leaf, AttrNumber key, std::span<Datum> keys)
+{
+	if (keys.empty() || !is_referenced(rule, make_action_keys(rule, keys)))
+		return;
+	for (Datum each : keys)
+		if (is_referenced(rule, make_action_keys(rule, {&each, 1})))
+			report_removed_partition(rule, partition, leaf, key, each);
+}
+
+/* Raises if a key of this leaf is referenced; its table is locked against change. */
+void
+check_leaf(const Rule &rule, Relation partition, Oid leaf_oid, Snapshot snapshot)
+{
+	Relation	leaf = table_open(leaf_oid, AccessShareLock);
+	AttrNumber	key = get_attnum(leaf_oid, get_attname(rule.referenced, rule.key, false));
+	Layout		layout = layout_of_column(leaf, key);
+	MemoryContext pass = AllocSetContextCreate(CurrentMemoryContext, "integrity keys of a partition", ALLOCSET_DEFAULT_SIZES);
+	auto	   *keys = static_cast<Datum *>(palloc(sizeof(Datum) * keys_per_pass));
+	size_t		count = 0;
+	TupleTableSlot *slot = table_slot_create(leaf, nullptr);
+	TableScanDesc scan = pg::begin_table_scan(leaf, snapshot);
+	MemoryContext saved = MemoryContextSwitchTo(pass);
+
+	for (bool more = true; more;)
+	{
+		Datum		value;
+
+		CHECK_FOR_INTERRUPTS();
+		more = table_scan_getnextslot(scan, ForwardScanDirection, slot);
+		if (more && key_of(slot, key, layout, &value))
+			keys[count++] = datumCopy(value, layout.byval, layout.len);
+		if (count == keys_per_pass || !more)
+		{
+			refuse_referenced_keys(rule, partition, leaf, key, {keys, count});
+			count = 0;
+			MemoryContextReset(pass);
+		}
+	}
+	MemoryContextSwitchTo(saved);
+	table_endscan(scan);
+	ExecDropSingleTupleTableSlot(slot);
+	MemoryContextDelete(pass);
+	table_close(leaf, NoLock);
+}
+
+/*
+ * A partition of a referenced table is about to go. Takes the locks that the
+ * command itself will take, in its order, so that no reference can come to the
+ * keys any more; then looks for those that are there.
+ */
+void
+keep_keys(Oid partition_oid, bool concurrently, List *going_too)
+{
+	if (!OidIsValid(partition_oid) || !get_rel_relispartition(partition_oid) ||
+		!pg::owns_table(partition_oid, GetUserId()))
+		return;					/* nothing to keep, or the command itself will fail */
+
+	List	   *ancestors = get_partition_ancestors(partition_oid);
+	bool		referenced = false;
+	ListCell   *cell;
+
+	foreach(cell, ancestors)
+		referenced |= !rules_referencing(lfirst_oid(cell)).empty();
+	if (!referenced)
+		return;
+	if (concurrently)
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("cannot detach partition \"%s\" concurrently", get_rel_name(partition_oid)),
+				 errdetail("The table it is a partition of is referenced, and its keys cannot be kept from being referenced meanwhile."),
+				 errhint("Use DETACH PARTITION without CONCURRENTLY.")));
+
+	LockRelationOid(linitial_oid(ancestors), AccessExclusiveLock);
+
+	Relation	partition = table_open(partition_oid, AccessExclusiveLock);
+	Guarded		guarded = rules_above(partition);
+	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
+
+	for (int i = 0; i < guarded.count; i++)
+	{
+		const Rule &rule = *guarded.rules[i].rule;
+
+		if (list_member_oid(going_too, rule.referencing))
+			continue;
+		require_working(rule);
+		LockRelationOid(rule.referencing, RowShareLock);
+		foreach(cell, find_all_inheritors(partition_oid, AccessShareLock, nullptr))
+			if (get_rel_relkind(lfirst_oid(cell)) == RELKIND_RELATION)
+				check_leaf(rule, partition, lfirst_oid(cell), snapshot);
+	}
+	UnregisterSnapshot(snapshot);
+	table_close(partition, NoLock);
+}
+
+} /* namespace */
+
+void
+complete_partitions(Oid table)
+{
+	Oid			root = table;
+	bool		guarded = false;
+
+	if (get_rel_relispartition(table))
+		root = llast_oid(get_partition_ancestors(table));
+	if (get_rel_relkind(root) != RELKIND_PARTITIONED_TABLE)
+		return;
+
+	ListCell   *cell;
+	Oid			function = function_oid("guard_truncate");
+
+	/* A sub-partitioned table may be referenced where its root is not. */
+	foreach(cell, lappend_oid(get_rel_relispartition(table) ? get_partition_ancestors(table) : NIL, table))
+	{
+		guarded = false;
+		for_each_trigger(lfirst_oid(cell), [&](HeapTuple tuple, TupleDesc)
+		{
+			guarded |= trigger_form(tuple)->tgfoid == function;
+		});
+		if (guarded)
+			ensure_partition_guards(lfirst_oid(cell));
+	}
+}
+
+void
+check_attached(AlterTableStmt *statement)
+{
+	ListCell   *cell;
+
+	foreach(cell, statement->cmds)
+	{
+		auto	   *command = static_cast<AlterTableCmd *>(lfirst(cell));
+
+		if (command->subtype != AT_AttachPartition)
+			continue;
+
+		Oid			partition = RangeVarGetRelid(reinterpret_cast<PartitionCmd *>(command->def)->name, NoLock, true);
+		Oid			check_function = function_oid("check_reference");
+		List	   *rules = NIL;
+		ListCell   *rule_cell;
+
+		if (!OidIsValid(partition))
+			continue;			/* an index, perhaps */
+		for_each_trigger(partition, [&](HeapTuple tuple, TupleDesc)
+		{
+			Form_pg_trigger form = trigger_form(tuple);
+
+			if (form->tgfoid == check_function && OidIsValid(form->tgparentid))
+				rules = lappend_oid(rules, form->oid);
+		});
+		foreach(rule_cell, rules)
+		{
+			const Rule *rule = fetch_rule(lfirst_oid(rule_cell));
+
+			if (!rule->options.not_valid && rule_fires(rule->enabled))
+				check_existing_rows(*rule);
+		}
+	}
+}
+
+} /* namespace integrity */
+
+using namespace integrity;
+
+extern "C"
+{
+PG_FUNCTION_INFO_V1(integrity_keep_keys);
+
+/* The event trigger at the start of ALTER TABLE and DROP TABLE. */
+PGDLLEXPORT Datum
+integrity_keep_keys(PG_FUNCTION_ARGS)
+{
+	if (!CALLED_AS_EVENT_TRIGGER(fcinfo))
+		ereport(ERROR,
+				(errcode(ERRCODE_E_R_I_E_EVENT_TRIGGER_PROTOCOL_VIOLATED),
+				 errmsg("function \"integrity.keep_keys\" was not called by event trigger manager"),
+				 errhint("It belongs to the event trigger integrity_keep_keys.")));
+
+	Node	   *statement = reinterpret_cast<EventTriggerData *>(fcinfo->context)->parsetree;
+	ListCell   *cell;
+
+	if (IsA(statement, AlterTableStmt))
+	{
+		foreach(cell, castNode(AlterTableStmt, statement)->cmds)
+		{
+			auto	   *command = static_cast<AlterTableCmd *>(lfirst(cell));
+
+			if (command->subtype == AT_DetachPartition)
+			{
+				auto	   *detach = reinterpret_cast<PartitionCmd *>(command->def);
+
+				keep_keys(RangeVarGetRelid(detach->name, NoLock, true), detach->concurrent, NIL);
+			}
+		}
+	}
+	else if (IsA(statement, DropStmt) && castNode(DropStmt, statement)->removeType == OBJECT_TABLE)
+	{
+		List	   *tables = NIL;
+
+		/* A table that is dropped with the one it is a partition of takes its references along. */
+		foreach(cell, castNode(DropStmt, statement)->objects)
+			tables = lappend_oid(tables, RangeVarGetRelid(makeRangeVarFromNameList(static_cast<List *>(lfirst(cell))), NoLock, true));
+		foreach(cell, tables)
+		{
+			bool		with_parent = false;
+			ListCell   *ancestor;
+
+			if (OidIsValid(lfirst_oid(cell)) && get_rel_relispartition(lfirst_oid(cell)))
+				foreach(ancestor, get_partition_ancestors(lfirst_oid(cell)))
+					with_parent |= list_member_oid(tables, lfirst_oid(ancestor));
+			if (!with_parent)
+				keep_keys(lfirst_oid(cell), false, tables);
+		}
+	}
+	PG_RETURN_NULL();
+}
+}
