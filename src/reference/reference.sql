@@ -375,7 +375,7 @@ SELECT t.tgrelid::pg_catalog.regclass AS referencing_table,
        d.on_empty,
        d.null_elements,
        d.duplicate_elements,
-       t.tgenabled OPERATOR(pg_catalog.<>) 'D' AS enforced,
+       t.tgenabled OPERATOR(pg_catalog.=) ANY ('{O,A}'::pg_catalog."char"[]) AS enforced,
        d.validated,
        t.tgdeferrable AS "deferrable",
        t.tginitdeferred AS initially_deferred,
@@ -402,14 +402,14 @@ SELECT c.conrelid::pg_catalog.regclass,
          AND NOT EXISTS (SELECT 1 FROM pg_catalog.pg_trigger t
                           WHERE t.tgconstraint OPERATOR(pg_catalog.=) c.oid
                             AND t.tgrelid OPERATOR(pg_catalog.=) c.conrelid
-                            AND t.tgenabled OPERATOR(pg_catalog.=) 'D'),
+                            AND t.tgenabled OPERATOR(pg_catalog.=) ANY ('{D,R}'::pg_catalog."char"[])),
        c.convalidated,
        c.condeferrable,
        c.condeferred,
        NOT EXISTS (SELECT 1 FROM pg_catalog.pg_trigger t
                     WHERE t.tgconstraint OPERATOR(pg_catalog.=) c.oid
                       AND t.tgrelid OPERATOR(pg_catalog.=) c.confrelid
-                      AND t.tgenabled OPERATOR(pg_catalog.=) 'D'),
+                      AND t.tgenabled OPERATOR(pg_catalog.=) ANY ('{D,R}'::pg_catalog."char"[])),
        NULL
   FROM pg_catalog.pg_constraint c
        CROSS JOIN LATERAL (

@@ -133,10 +133,10 @@ bool
 expression_has(HeapTuple index, AttrNumber column)
 {
 	bool		isnull;
-	Datum		text = SysCacheGetAttr(INDEXRELID, index, Anum_pg_index_indexprs, &isnull);
+	Datum		expressions = SysCacheGetAttr(INDEXRELID, index, Anum_pg_index_indexprs, &isnull);
 	Bitmapset  *columns = nullptr;
 
-	pull_varattnos(static_cast<Node *>(stringToNode(TextDatumGetCString(text))), 1, &columns);
+	pull_varattnos(static_cast<Node *>(stringToNode(TextDatumGetCString(expressions))), 1, &columns);
 	return bms_is_member(column - FirstLowInvalidHeapAttributeNumber, columns);
 }
 
