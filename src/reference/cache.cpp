@@ -109,6 +109,9 @@ bool
 load_rule(Oid trigger, Rule *rule, Problem *problem)
 {
 	bool		parsed = false;
+
+	memset(static_cast<void *>(rule), 0, sizeof(*rule));
+
 	bool		found = with_trigger_row(trigger, [&](HeapTuple tuple, TupleDesc desc)
 	{
 		parsed = read_rule(tuple, desc, rule, problem);

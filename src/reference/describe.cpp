@@ -5,9 +5,46 @@
  * What is wrong with a rule is a column here, not an error: one bad trigger
  * must not hide the other rules.
  */
+#include "catalog.h"
 #include "guards.h"
 
 using namespace integrity;
+
+namespace
+{
+
+bool
+always_enabled(char tgenabled)
+{
+	return tgenabled == TRIGGER_FIRES_ON_ORIGIN || tgenabled == TRIGGER_FIRES_ALWAYS;
+}
+
+/* Does the rule fire in an ordinary session, on every partition too? */
+bool
+is_enforced(const Rule &rule)
+{
+	List	   *family = list_make1_oid(rule.trigger);
+	bool		enforced = always_enabled(rule.enabled);
+	ListCell   *cell;
+
+	if (!OidIsValid(rule.referencing) || get_rel_relkind(rule.referencing) != RELKIND_PARTITIONED_TABLE)
+		return enforced;
+
+	/* Parents come before their partitions, so a clone's parent is known by then. */
+	foreach(cell, find_all_inheritors(rule.referencing, NoLock, nullptr))
+		for_each_trigger(lfirst_oid(cell), [&](HeapTuple tuple, TupleDesc)
+		{
+			Form_pg_trigger form = trigger_form(tuple);
+
+			if (!list_member_oid(family, form->tgparentid))
+				return;
+			family = lappend_oid(family, form->oid);
+			enforced &= always_enabled(form->tgenabled);
+		});
+	return enforced;
+}
+
+} /* namespace */
 
 extern "C"
 {
@@ -19,7 +56,7 @@ integrity_describe_rule(PG_FUNCTION_ARGS)
 	enum
 	{
 		Kind, ReferencingColumn, ReferencedTable, ReferencedColumn, OnDeleteWord, OnUpdateWord, OnEmptyWord,
-		NullElements, DuplicateElements, Validated, Guarded, ProblemText, Columns
+		NullElements, DuplicateElements, Enforced, Validated, Guarded, ProblemText, Columns
 	};
 	Datum		values[Columns] = {};
 	bool		nulls[Columns] = {};
@@ -51,6 +88,7 @@ integrity_describe_rule(PG_FUNCTION_ARGS)
 	text(OnEmptyWord, known ? word_of(rule.options.on_empty) : nullptr);
 	text(NullElements, !known ? nullptr : rule.options.reject_nulls ? "reject" : "allow");
 	text(DuplicateElements, !known ? nullptr : rule.options.reject_duplicates ? "reject" : "allow");
+	values[Enforced] = BoolGetDatum(is_enforced(rule));
 	values[Validated] = BoolGetDatum(works && !rule.options.not_valid);
 	values[Guarded] = BoolGetDatum(works && is_guarded(rule));
 	text(ProblemText, works ? nullptr : problem.message);

@@ -9,8 +9,9 @@
  * key was inserted by the very command that deleted the old one: a later
  * BEFORE trigger may have changed the key again, or suppressed the row.
  *
- * Notes are kept to the end of the transaction. A stale one does no harm: each
- * moved row has a note of its own, newer than any other for the same key.
+ * Notes are kept to the end of the transaction, or of the subtransaction that is
+ * rolled back. Of several for one key the newest counts: each moved row has its
+ * own, taken by the command that moves it.
  */
 #include "action.h"
 #include "move.h"
@@ -30,15 +31,57 @@ struct Note
 	Layout		layout;
 	Datum		old_key;
 	Datum		new_key;
+	SubTransactionId taken_in;
+	size_t		older;			/* the next older note of this hash value; no_note ends the chain */
 };
 
-static_assert(Plain<Note>);
+constexpr size_t no_note = SIZE_MAX;
+
+struct NoteChain
+{
+	uint32		hash;			/* hash key: of the old key */
+	size_t		newest;
+};
+
+static_assert(Plain<Note> && Plain<NoteChain>);
 
 MemoryContext note_memory;		/* holds all of this; null while there are no notes */
 Note	   *notes;
 size_t		note_count;
 size_t		note_room;
-size_t		note_cursor;		/* behind the note found last: they are asked for in their own order */
+HTAB	   *chains;
+
+uint32
+hash_image(Datum value, Layout layout)
+{
+	std::string_view image = layout.byval ? std::string_view(reinterpret_cast<const char *>(&value), sizeof(value)) :
+		image_of(value, layout);
+
+	return hash_bytes(reinterpret_cast<const unsigned char *>(image.data()), static_cast<int>(image.size()));
+}
+
+/* Puts note number "at" in front of the chain of its hash value. */
+void
+link_note(size_t at)
+{
+	uint32		hash = hash_image(notes[at].old_key, notes[at].layout);
+	bool		found;
+	auto	   *chain = static_cast<NoteChain *>(hash_search(chains, &hash, HASH_ENTER, &found));
+
+	notes[at].older = found ? chain->newest : no_note;
+	chain->newest = at;
+}
+
+void
+make_chains()
+{
+	HASHCTL		control = {};
+
+	control.keysize = sizeof(uint32);
+	control.entrysize = sizeof(NoteChain);
+	control.hcxt = note_memory;
+	chains = hash_create("integrity moved keys", 64, &control, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+}
 
 void
 forget_notes(XactEvent event, void *)
@@ -49,7 +92,34 @@ forget_notes(XactEvent event, void *)
 	MemoryContextDelete(note_memory);
 	note_memory = nullptr;
 	notes = nullptr;
-	note_count = note_room = note_cursor = 0;
+	chains = nullptr;
+	note_count = note_room = 0;
+}
+
+/* What an aborted subtransaction noted never happened; what a committed one noted is its parent's. */
+void
+end_subtransaction(SubXactEvent event, SubTransactionId ended, SubTransactionId parent, void *)
+{
+	size_t		kept = 0;
+
+	if (note_memory == nullptr || (event != SUBXACT_EVENT_COMMIT_SUB && event != SUBXACT_EVENT_ABORT_SUB))
+		return;
+	if (event == SUBXACT_EVENT_COMMIT_SUB)
+	{
+		for (size_t i = note_count; i > 0 && notes[i - 1].taken_in == ended; i--)
+			notes[i - 1].taken_in = parent;
+		return;
+	}
+	for (size_t i = 0; i < note_count; i++)
+		if (notes[i].taken_in != ended)
+			notes[kept++] = notes[i];
+	if (kept == note_count)
+		return;
+	note_count = kept;
+	hash_destroy(chains);
+	make_chains();
+	for (size_t i = 0; i < note_count; i++)
+		link_note(i);
 }
 
 void
@@ -60,6 +130,7 @@ take_note(Oid table, AttrNumber column, Layout layout, Datum old_key, Datum new_
 	if (!registered)
 	{
 		RegisterXactCallback(forget_notes, nullptr);
+		RegisterSubXactCallback(end_subtransaction, nullptr);
 		registered = true;
 	}
 	if (note_memory == nullptr)
@@ -67,6 +138,8 @@ take_note(Oid table, AttrNumber column, Layout layout, Datum old_key, Datum new_
 
 	MemoryContext saved = MemoryContextSwitchTo(note_memory);
 
+	if (chains == nullptr)
+		make_chains();
 	if (note_count == note_room)
 	{
 		size_t		room = note_room == 0 ? 64 : note_room * 2;
@@ -75,35 +148,22 @@ take_note(Oid table, AttrNumber column, Layout layout, Datum old_key, Datum new_
 		note_room = room;
 	}
 	notes[note_count] = {table, column, layout, datumCopy(old_key, layout.byval, layout.len),
-		datumCopy(new_key, layout.byval, layout.len)};
-	note_count++;
+		datumCopy(new_key, layout.byval, layout.len), GetCurrentSubTransactionId(), no_note};
+	link_note(note_count++);
 	MemoryContextSwitchTo(saved);
 }
 
-/*
- * The newest note of this key, or null. Keys are mostly asked for in the order
- * in which they were noted, so the search starts behind the last one found; a
- * note there is the newest unless the same key was noted again later, which
- * only a row that came back within the same command could cause.
- */
+/* The newest note of this key, or null. */
 const Note *
 find_note(Oid table, AttrNumber column, Datum old_key, Layout layout)
 {
-	auto		fits = [&](const Note &note)
-	{
-		return note.table == table && note.column == column && compare_images(note.old_key, old_key, layout) == 0;
-	};
+	uint32		hash = hash_image(old_key, layout);
+	auto	   *chain = chains ? static_cast<NoteChain *>(hash_search(chains, &hash, HASH_FIND, nullptr)) : nullptr;
 
-	for (size_t i = 0; i < note_count; i++)
-	{
-		size_t		at = (note_cursor + i) % note_count;
-
-		if (fits(notes[at]))
-		{
-			note_cursor = at + 1;
+	for (size_t at = chain ? chain->newest : no_note; at != no_note; at = notes[at].older)
+		if (notes[at].table == table && notes[at].column == column &&
+			compare_images(notes[at].old_key, old_key, layout) == 0)
 			return &notes[at];
-		}
-	}
 	return nullptr;
 }
 
@@ -203,7 +263,7 @@ integrity_guard_move(PG_FUNCTION_ARGS)
 		Datum		old_key;
 		Datum		new_key;
 
-		if (guarded.rules[i].rule->options.on_update == OnUpdate::Cascade && !seen_before(guarded, i) &&
+		if (guarded.rules[i].rule->options.on_update == OnUpdate::Cascade &&
 			key_of(data->tg_trigslot, column, layout, &old_key) && key_of(data->tg_newslot, column, layout, &new_key) &&
 			compare_images(old_key, new_key, layout) != 0)
 			take_note(RelationGetRelid(rel), column, layout, old_key, new_key);

@@ -311,7 +311,7 @@ CREATE FUNCTION integrity.complete_rule() RETURNS event_trigger
 REVOKE EXECUTE ON FUNCTION integrity.complete_rule() FROM PUBLIC;
 
 CREATE EVENT TRIGGER integrity_complete_rule ON ddl_command_end
-	WHEN TAG IN ('CREATE TRIGGER', 'CREATE TABLE', 'ALTER TABLE')
+	WHEN TAG IN ('CREATE TRIGGER', 'CREATE TABLE', 'ALTER TABLE', 'CREATE SCHEMA')
 	EXECUTE FUNCTION integrity.complete_rule();
 
 /**
@@ -342,7 +342,7 @@ CREATE EVENT TRIGGER integrity_keep_keys ON ddl_command_start
 CREATE FUNCTION integrity.describe_rule(trigger_oid oid,
 	OUT kind text, OUT referencing_column text, OUT referenced_table regclass, OUT referenced_column text,
 	OUT on_delete text, OUT on_update text, OUT on_empty text, OUT null_elements text, OUT duplicate_elements text,
-	OUT validated boolean, OUT guarded boolean, OUT problem text)
+	OUT enforced boolean, OUT validated boolean, OUT guarded boolean, OUT problem text)
 	LANGUAGE c STABLE STRICT
 	AS 'MODULE_PATHNAME', 'integrity_describe_rule';
 
@@ -357,7 +357,7 @@ CREATE FUNCTION integrity.describe_rule(trigger_oid oid,
  *   referenced_table, referenced_column   where the keys are
  *   on_delete, on_update              a native CASCADE shows as 'delete row' and 'cascade'
  *   on_empty, null_elements, duplicate_elements   NULL for native foreign keys
- *   enforced                          its triggers fire
+ *   enforced                          its triggers fire, in an ordinary session and on every partition
  *   validated                         existing rows were checked
  *   deferrable, initially_deferred    as SET CONSTRAINTS understands them
  *   guarded                           the referenced table has all its guards, and they are enabled
@@ -375,7 +375,7 @@ SELECT t.tgrelid::pg_catalog.regclass AS referencing_table,
        d.on_empty,
        d.null_elements,
        d.duplicate_elements,
-       t.tgenabled OPERATOR(pg_catalog.=) ANY ('{O,A}'::pg_catalog."char"[]) AS enforced,
+       d.enforced,
        d.validated,
        t.tgdeferrable AS "deferrable",
        t.tginitdeferred AS initially_deferred,

@@ -182,12 +182,12 @@ find_unique_index(const Side &to, AttrNumber key, Oid referenced, Oid *index, Pr
 			unfit = "A unique index on it is not valid.";
 		else if (ours && !form->indimmediate)
 			deferrable = true;
+		else if (ours && pg::access_method_of(candidate) == BTREE_AM_OID)
+			*index = candidate;
 		else if (form->indisunique && expression && unfit == nullptr && expression_has(tuple, key))
 			unfit = "A unique index on an expression does not protect the column.";
 		else if (form->indisunique && unfit == nullptr && is_one_of(form, key))
 			unfit = "A unique index with more columns does not make this one unique.";
-		else if (ours && pg::access_method_of(candidate) == BTREE_AM_OID && !OidIsValid(*index))
-			*index = candidate;
 		ReleaseSysCache(tuple);
 	}
 	list_free(indexes);

@@ -177,7 +177,7 @@ read_rule(HeapTuple tuple, TupleDesc desc, Rule *rule, Problem *problem)
 	bool		isnull;
 	Datum		value;
 
-	memset(rule, 0, sizeof(*rule));
+	memset(static_cast<void *>(rule), 0, sizeof(*rule));
 	rule->trigger = form->oid;
 	rule->name = form->tgname;
 	rule->referencing = form->tgrelid;
@@ -186,6 +186,8 @@ read_rule(HeapTuple tuple, TupleDesc desc, Rule *rule, Problem *problem)
 	rule->deferrable = form->tgdeferrable;
 	rule->initially_deferred = form->tginitdeferred;
 
+	if (form->tgfoid != function_oid("check_reference"))
+		return malformed(problem, rule->name, "It does not call integrity.check_reference().");
 	if (!TRIGGER_FOR_ROW(form->tgtype))
 		return malformed(problem, rule->name, "It is FOR EACH STATEMENT.");
 	if (!TRIGGER_FOR_AFTER(form->tgtype))
