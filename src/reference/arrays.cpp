@@ -276,7 +276,7 @@ integrity_contains_any_support(PG_FUNCTION_ARGS)
 		auto	   *selectivity = reinterpret_cast<SupportRequestSelectivity *>(request);
 
 		if (selectivity->is_join || !same_array_type(selectivity->args))
-			PG_RETURN_POINTER(nullptr);
+			return Datum{};
 		selectivity->selectivity = restriction_selectivity(selectivity->root, OID_ARRAY_OVERLAP_OP, selectivity->args,
 														   selectivity->inputcollid, selectivity->varRelid);
 		PG_RETURN_POINTER(request);
@@ -287,17 +287,17 @@ integrity_contains_any_support(PG_FUNCTION_ARGS)
 
 		if (!is_funcclause(index->node) || index->indexarg != array_argument ||
 			!op_in_opfamily(OID_ARRAY_OVERLAP_OP, index->opfamily))
-			PG_RETURN_POINTER(nullptr);
+			return Datum{};
 
 		auto	   *call = castNode(FuncExpr, index->node);
 
 		if (!same_array_type(call->args) ||
 			!is_pseudo_constant_for_index(index->root, static_cast<Node *>(lsecond(call->args)), index->index))
-			PG_RETURN_POINTER(nullptr);
+			return Datum{};
 		index->lossy = true;
 		PG_RETURN_POINTER(list_make1(make_opclause(OID_ARRAY_OVERLAP_OP, BOOLOID, false, static_cast<Expr *>(linitial(call->args)),
 												   static_cast<Expr *>(lsecond(call->args)), InvalidOid, index->indexcollation)));
 	}
-	PG_RETURN_POINTER(nullptr);
+	return Datum{};
 }
 }

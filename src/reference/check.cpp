@@ -273,6 +273,6 @@ integrity_check_reference(PG_FUNCTION_ARGS)
 
 	check_row(data->tg_trigger->tgoid, data->tg_relation, now, is_update ? data->tg_trigslot : nullptr,
 			  &fcinfo->flinfo->fn_extra);
-	return PointerGetDatum(nullptr);
+	return Datum{};
 }
 }

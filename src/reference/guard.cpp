@@ -249,13 +249,13 @@ integrity_guard_delete(PG_FUNCTION_ARGS)
 				was_handled(handled, data->tg_oldtable, handled->columns[i].column, key);
 		}
 		if (all)
-			return PointerGetDatum(nullptr);
+			return Datum{};
 	}
 
 	Guarded		guarded = collect_and_lock(rel, Event::Delete);
 
 	if (guarded.count == 0)
-		return PointerGetDatum(nullptr);
+		return Datum{};
 	for (int i = 0; i < guarded.count; i++)
 		require_working(*guarded.rules[i].rule);
 
@@ -277,7 +277,7 @@ integrity_guard_delete(PG_FUNCTION_ARGS)
 		else if (!seen_before(guarded, i))
 			handle_deleted(rel, guarded, column, {&key, 1});
 	}
-	return PointerGetDatum(nullptr);
+	return Datum{};
 }
 
 PGDLLEXPORT Datum
@@ -309,7 +309,7 @@ integrity_guard_update(PG_FUNCTION_ARGS)
 		require_working(*guarded.rules[i].rule);
 		handle_updated(guarded.rules[i], rel, old_key, new_key, new_is_null);
 	}
-	return PointerGetDatum(nullptr);
+	return Datum{};
 }
 
 /*
@@ -350,7 +350,7 @@ integrity_guard_deferred(PG_FUNCTION_ARGS)
 		require_working(rule);
 		refuse_if_referenced(guarded.rules[i], rel, old_key, false);
 	}
-	return PointerGetDatum(nullptr);
+	return Datum{};
 }
 
 /*
@@ -374,7 +374,7 @@ integrity_guard_truncate(PG_FUNCTION_ARGS)
 		if (has_any_reference(*guarded.rules[i].rule))
 			report_truncate(*guarded.rules[i].rule, data->tg_relation);
 	}
-	return PointerGetDatum(nullptr);
+	return Datum{};
 }
 
 /*
