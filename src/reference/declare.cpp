@@ -340,6 +340,35 @@ require_not_null(FunctionCallInfo fcinfo, std::initializer_list<const char *> na
 					 errhint("Name a table and, where it is asked for, a rule.")));
 }
 
+/* The (referencing_table, rule_name) arguments of a function, whose caller owns the table. */
+struct NamedRule
+{
+	Oid			table;
+	NameData	name;
+	Oid			trigger;		/* invalid for a native foreign key */
+};
+
+NamedRule
+read_named_rule(FunctionCallInfo fcinfo)
+{
+	NamedRule	named;
+
+	require_not_null(fcinfo, {"referencing_table", "rule_name"});
+	named.table = PG_GETARG_OID(0);
+	named.name = *PG_GETARG_NAME(1);
+	require_owner(named.table);
+	named.trigger = find_rule(named.table, named.name);
+	return named;
+}
+
+/* ALTER TABLE with a native foreign key. */
+void
+alter_native(const NamedRule &named, const char *action)
+{
+	run_ddl(psprintf("ALTER TABLE %s %s %s", table_for_sql(named.table, false), action,
+					 quote_identifier(NameStr(named.name))));
+}
+
 } /* namespace */
 } /* namespace integrity */
 
@@ -383,64 +412,51 @@ integrity_add_reference(PG_FUNCTION_ARGS)
 PGDLLEXPORT Datum
 integrity_validate_reference(PG_FUNCTION_ARGS)
 {
-	require_not_null(fcinfo, {"referencing_table", "rule_name"});
+	NamedRule	named = read_named_rule(fcinfo);
 
-	Oid			table = PG_GETARG_OID(0);
-	Name		name = PG_GETARG_NAME(1);
-
-	require_owner(table);
-
-	Oid			trigger = find_rule(table, *name);
-
-	if (!OidIsValid(trigger))
+	if (!OidIsValid(named.trigger))
 	{
-		run_ddl(psprintf("ALTER TABLE %s VALIDATE CONSTRAINT %s", table_for_sql(table, false),
-						 quote_identifier(NameStr(*name))));
+		alter_native(named, "VALIDATE CONSTRAINT");
 		PG_RETURN_VOID();
 	}
 
 	/* The locks of VALIDATE CONSTRAINT: writers may go on on both sides. */
-	LockRelationOid(table, ShareUpdateExclusiveLock);
+	LockRelationOid(named.table, ShareUpdateExclusiveLock);
 
-	const Rule *rule = fetch_rule(trigger);
+	const Rule *rule = fetch_rule(named.trigger);
 
 	if (!rule_fires(rule->enabled))
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("cannot validate rule \"%s\" of table \"%s\": it is not enforced", NameStr(*name), get_rel_name(table)),
-				 errhint("ALTER TABLE %s ENABLE TRIGGER %s;", table_for_sql(table, false), quote_identifier(NameStr(*name)))));
-	if (!rule->options.not_valid)
-		PG_RETURN_VOID();
-	check_existing_rows(*rule);
-	mark_valid(trigger);
+				 errmsg("cannot validate rule \"%s\" of table \"%s\": it is not enforced", NameStr(named.name),
+						get_rel_name(named.table)),
+				 errhint("ALTER TABLE %s ENABLE TRIGGER %s;", table_for_sql(named.table, false),
+						 quote_identifier(NameStr(named.name)))));
+	if (rule->options.not_valid)
+	{
+		check_existing_rows(*rule);
+		mark_valid(named.trigger);
+	}
 	PG_RETURN_VOID();
 }
 
 PGDLLEXPORT Datum
 integrity_drop_reference(PG_FUNCTION_ARGS)
 {
-	require_not_null(fcinfo, {"referencing_table", "rule_name"});
-
-	Oid			table = PG_GETARG_OID(0);
-	Name		name = PG_GETARG_NAME(1);
-
-	require_owner(table);
-
-	Oid			trigger = find_rule(table, *name);
-
-	if (!OidIsValid(trigger))
-	{
-		run_ddl(psprintf("ALTER TABLE %s DROP CONSTRAINT %s", table_for_sql(table, false), quote_identifier(NameStr(*name))));
-		PG_RETURN_VOID();
-	}
-
+	NamedRule	named = read_named_rule(fcinfo);
 	Rule		rule;
 	Problem		problem = {};
 
+	if (!OidIsValid(named.trigger))
+	{
+		alter_native(named, "DROP CONSTRAINT");
+		PG_RETURN_VOID();
+	}
+
 	/* One that cannot be carried out, or not even be read, can still be dropped. */
-	LockRelationOid(table, AccessExclusiveLock);
-	load_rule(trigger, &rule, &problem);
-	run_ddl(psprintf("DROP TRIGGER %s ON %s", quote_identifier(NameStr(*name)), table_for_sql(table, false)));
+	LockRelationOid(named.table, AccessExclusiveLock);
+	load_rule(named.trigger, &rule, &problem);
+	run_ddl(psprintf("DROP TRIGGER %s ON %s", quote_identifier(NameStr(named.name)), table_for_sql(named.table, false)));
 	if (OidIsValid(rule.referenced))
 	{
 		drop_unneeded_guards(rule.referenced);

@@ -25,19 +25,6 @@ namespace integrity
 namespace
 {
 
-/*
- * NO ACTION and RESTRICT for many keys: one pass says whether any of them is
- * referenced at all, and only then each key is looked at by itself.
- */
-void
-refuse_if_any_referenced(const GuardedRule &guarded, Relation rel, std::span<const Datum> keys, bool is_restrict)
-{
-	if (keys.size() > 1 && !is_referenced(*guarded.rule, make_action_keys(*guarded.rule, keys)))
-		return;
-	for (Datum key : keys)
-		refuse_if_referenced(guarded, rel, key, is_restrict);
-}
-
 /* In which turn a rule acts: what forbids first, what changes next, what looks at the outcome last. */
 int
 turn_of(const Rule &rule)
@@ -53,12 +40,37 @@ turn_of(const Rule &rule)
 	}
 }
 
-/* Applies on_delete of all rules whose key is this column, for these keys. */
+/* Applies on_delete of all rules whose key is this column, for one key. */
 void
-handle_deleted(Relation rel, const Guarded &guarded, AttrNumber column, std::span<const Datum> keys)
+handle_key(Relation rel, const Guarded &guarded, AttrNumber column, Datum key)
 {
-	if (keys.empty())
-		return;
+	for (int turn = 0; turn <= 2; turn++)
+		for (int i = 0; i < guarded.count; i++)
+		{
+			const GuardedRule &each = guarded.rules[i];
+
+			if (each.key != column || turn_of(*each.rule) != turn)
+				continue;
+			if (turn == 1)
+				act_on_delete(*each.rule, make_action_keys(*each.rule, {&key, 1}));
+			else if (turn == 0 || !left_to_deferred_guard(*each.rule, rel))
+				refuse_if_referenced(each, rel, key, turn == 0);
+		}
+}
+
+/*
+ * The same for all keys of a statement in one pass. False if a RESTRICT rule
+ * is in the way: then each key must be handled in its own turn, because what
+ * the turn of an earlier one causes decides what the later one may do.
+ *
+ * For NO ACTION, too, the pass is only a prefilter. If one of the keys is
+ * referenced, the rule goes into "pending", and each row's own call checks its
+ * own key: a reference may yet be taken away by what the deletion of its own
+ * row causes, a native cascade for instance.
+ */
+bool
+handle_keys(Relation rel, const Guarded &guarded, AttrNumber column, std::span<const Datum> keys, List **pending)
+{
 	for (int turn = 0; turn <= 2; turn++)
 		for (int i = 0; i < guarded.count; i++)
 		{
@@ -69,9 +81,16 @@ handle_deleted(Relation rel, const Guarded &guarded, AttrNumber column, std::spa
 				continue;
 			if (turn == 1)
 				act_on_delete(rule, make_action_keys(rule, keys));
-			else if (turn == 0 || !left_to_deferred_guard(rule, rel))
-				refuse_if_any_referenced(each, rel, keys, turn == 0);
+			else if (turn == 2 && left_to_deferred_guard(rule, rel))
+				continue;
+			else if (is_referenced(rule, make_action_keys(rule, keys)))
+			{
+				if (turn == 0)
+					return false;
+				*pending = lappend_oid(*pending, rule.trigger);
+			}
 		}
+	return true;
 }
 
 /*
@@ -83,7 +102,7 @@ struct HandledColumn
 {
 	AttrNumber	column;
 	Layout		layout;
-	std::span<Datum> keys;		/* sorted by their bytes */
+	std::span<Datum> keys;		/* sorted by their bytes; what is not in it, its own call handles */
 };
 
 struct Handled
@@ -91,7 +110,8 @@ struct Handled
 	Tuplestorestate *deleted;
 	HandledColumn *columns;
 	int			count;
-	MemoryContext memory;
+	List	   *pending;		/* triggers of NO ACTION rules that each row's own call must check */
+	MemoryContext memory;		/* of the columns and the list */
 };
 
 static_assert(Plain<Handled>);
@@ -135,6 +155,7 @@ handle_statement(TriggerData *data, const Guarded &guarded, Handled *handled)
 
 	handled->deleted = nullptr;
 	handled->count = 0;
+	handled->pending = NIL;
 	MemoryContextReset(handled->memory);
 
 	MemoryContext saved = MemoryContextSwitchTo(handled->memory);
@@ -150,10 +171,14 @@ handle_statement(TriggerData *data, const Guarded &guarded, Handled *handled)
 			column.keys = read_deleted_keys(rel, data->tg_oldtable, column.column, column.layout);
 		}
 	handled->deleted = data->tg_oldtable;
-	MemoryContextSwitchTo(saved);
-
 	for (int i = 0; i < handled->count; i++)
-		handle_deleted(rel, guarded, handled->columns[i].column, handled->columns[i].keys);
+	{
+		HandledColumn &column = handled->columns[i];
+
+		if (!column.keys.empty() && !handle_keys(rel, guarded, column.column, column.keys, &handled->pending))
+			column.keys = {};
+	}
+	MemoryContextSwitchTo(saved);
 }
 
 bool
@@ -237,7 +262,7 @@ integrity_guard_delete(PG_FUNCTION_ARGS)
 	bool		moved = rel->rd_rel->relispartition && was_moved(data->tg_trigslot);
 
 	/* The common case of a later call, before anything is looked up. */
-	if (handled && handled->deleted && handled->deleted == data->tg_oldtable)
+	if (handled && handled->deleted && handled->deleted == data->tg_oldtable && handled->pending == NIL)
 	{
 		bool		all = true;
 
@@ -266,16 +291,20 @@ integrity_guard_delete(PG_FUNCTION_ARGS)
 	}
 	for (int i = 0; i < guarded.count; i++)
 	{
-		AttrNumber	column = guarded.rules[i].key;
+		const GuardedRule &each = guarded.rules[i];
 		Datum		key;
 
-		if (!key_of(data->tg_trigslot, column, layout_of_column(rel, column), &key) ||
-			(data->tg_oldtable && was_handled(handled, data->tg_oldtable, column, key)))
+		if (!key_of(data->tg_trigslot, each.key, layout_of_column(rel, each.key), &key))
 			continue;
 		if (moved)
-			handle_moved(guarded.rules[i], rel, data->tg_trigslot, key);
+			handle_moved(each, rel, data->tg_trigslot, key);
+		else if (data->tg_oldtable && was_handled(handled, data->tg_oldtable, each.key, key))
+		{
+			if (list_member_oid(handled->pending, each.rule->trigger))
+				refuse_if_referenced(each, rel, key, false);
+		}
 		else if (!seen_before(guarded, i))
-			handle_deleted(rel, guarded, column, {&key, 1});
+			handle_key(rel, guarded, each.key, key);
 	}
 	return Datum{};
 }

@@ -47,6 +47,29 @@ AS $$
    LIMIT 1
 $$;
 
+-- Raises if a cast between two types is done by a function that is neither the
+-- caller's own nor a superuser's. Anyone may make such a cast to a type of
+-- theirs, and looking at a table must not run their code with our rights.
+CREATE FUNCTION integrity.check_cast(source oid, target oid) RETURNS void
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+  cast_function regprocedure;
+BEGIN
+  SELECT p.oid INTO cast_function
+    FROM pg_catalog.pg_cast AS c
+    JOIN pg_catalog.pg_proc AS p ON p.oid = c.castfunc
+    JOIN pg_catalog.pg_roles AS o ON o.oid = p.proowner
+   WHERE c.castsource = integrity.base_type(source) AND c.casttarget = integrity.base_type(target)
+     AND NOT o.rolsuper AND o.rolname <> current_user;
+  IF FOUND THEN
+    RAISE insufficient_privilege USING
+      MESSAGE = pg_catalog.format('comparing the values would call the function %s of another user', cast_function),
+      HINT = 'Look as the owner of that function.';
+  END IF;
+END
+$$;
+
 -- How to look at one rule, as pieces of a query:
 --
 --	  SELECT <vals> FROM (SELECT <items> FROM <source>) AS i WHERE <broken>
@@ -118,6 +141,12 @@ BEGIN
         rule.referenced_column, rule.referenced_table);
     END IF;
   END IF;
+
+  PERFORM integrity.check_cast(p.atttypid, o.oprleft), integrity.check_cast(COALESCE(value_type, f.atttypid), o.oprright)
+    FROM pg_catalog.generate_subscripts(columns, 1) AS n
+    JOIN pg_catalog.pg_attribute AS f ON f.attrelid = rule.referencing_table AND f.attnum = columns[n]
+    JOIN pg_catalog.pg_attribute AS p ON p.attrelid = rule.referenced_table AND p.attnum = keys[n]
+    JOIN pg_catalog.pg_operator AS o ON o.oid = operators[n];
 
   -- Both sides are cast to what the operator takes. Types are spelled out, for
   -- "::character" would mean one character; where the operator is polymorphic
@@ -453,8 +482,11 @@ BEGIN
 
   q := integrity.reference_query(rule);
   SELECT pg_catalog.string_agg(pg_catalog.format('r.%I AS p%s, ', a.attname, u.n), '' ORDER BY u.n),
+         -- jsonb_build_object() calls a cast to json if the type has one, and that
+         -- may be anybody's; so what is not a type of PostgreSQL's own goes as text
          pg_catalog.format('pg_catalog.jsonb_build_object(%s)', pg_catalog.string_agg(
-           pg_catalog.format('%L, i.p%s', a.attname, u.n), ', ' ORDER BY u.n))
+           pg_catalog.format(CASE WHEN integrity.base_type(a.atttypid) < 16384 THEN '%L, i.p%s'
+                                  ELSE '%L, pg_catalog.format(''%%s'', i.p%s)' END, a.attname, u.n), ', ' ORDER BY u.n))
     INTO key_items, key_object
     FROM pg_catalog.pg_index AS x,
          pg_catalog.unnest(x.indkey) WITH ORDINALITY AS u (attnum, n),

@@ -1,0 +1,75 @@
+-- Rules beside native foreign keys and triggers of the user's own on the same rows.
+SET client_min_messages = warning;
+CREATE EXTENSION IF NOT EXISTS integrity;
+CREATE SCHEMA interplay;
+RESET client_min_messages;
+SET search_path = interplay, public;
+\set VERBOSITY default
+
+-- A row that refers to a key by an array (no action) and is deleted by a native cascade from
+-- that key. One DELETE of both keys must pass, as it would key by key: the check of each key
+-- comes after the cascade of that key. (Guards: NO ACTION in one pass is only a prefilter.)
+CREATE TABLE k (id int PRIMARY KEY);
+CREATE TABLE r (id int PRIMARY KEY, owner int REFERENCES k ON DELETE CASCADE, ids int[]);
+SELECT integrity.add_reference('r', 'ids', 'k');
+INSERT INTO k VALUES (1), (2), (3);
+INSERT INTO r VALUES (10, 1, '{1}'), (20, 2, '{2}');
+BEGIN;
+DELETE FROM k WHERE id IN (1, 2);
+SELECT * FROM r;
+ROLLBACK;
+
+-- But where a reference remains, the delete of many keys fails and names it.
+INSERT INTO r VALUES (30, NULL, '{3,2}');
+DELETE FROM k WHERE id IN (1, 2);
+\echo :SQLSTATE
+SELECT count(*) FROM k;
+
+-- RESTRICT is exact in the same way: here the cascade takes the references away first, as the
+-- native twin's does; 30 is in the way of 3 alone, and a delete of three keys must name 3.
+DELETE FROM r WHERE id = 30;
+SELECT integrity.drop_reference('r', 'r_ids_fkey');
+SELECT integrity.add_reference('r', 'ids', 'k', on_delete => 'restrict');
+BEGIN;
+DELETE FROM k WHERE id IN (1, 2);
+SELECT * FROM r;
+ROLLBACK;
+INSERT INTO r VALUES (30, NULL, '{3}');
+DELETE FROM k;
+\echo :SQLSTATE
+SELECT count(*) FROM k;
+
+-- Two rules on one column: RESTRICT holds against the delete row of the other, also where the
+-- reference is to the second key of the statement.
+DELETE FROM r;
+SET client_min_messages = warning;
+SELECT integrity.add_reference('r', 'ids', 'k', on_delete => 'delete row', rule_name => 'a_second_rule');
+RESET client_min_messages;
+INSERT INTO r VALUES (40, NULL, '{2}');
+DELETE FROM k WHERE id IN (1, 2);
+\echo :SQLSTATE
+DROP TABLE r;
+
+-- A self-reference: parents that name their children. Deleting all of them at once passes
+-- with no action, deleting a child alone does not.
+CREATE TABLE node (id int PRIMARY KEY, children int[]);
+SELECT integrity.add_reference('node', 'children', 'node');
+INSERT INTO node VALUES (1, '{2,3}'), (2, '{4}'), (3, NULL), (4, '{}');
+DELETE FROM node WHERE id = 4;
+\echo :SQLSTATE
+DELETE FROM node;
+SELECT count(*) FROM node;
+
+-- A self-reference whose action deletes rows that are keys themselves: each level's delete is
+-- handled with its own transition table.
+SELECT integrity.drop_reference('node', 'node_children_fkey');
+SET client_min_messages = warning;
+SELECT integrity.add_reference('node', 'children', 'node', on_delete => 'delete row');
+RESET client_min_messages;
+INSERT INTO node VALUES (5, NULL), (4, '{5}'), (3, '{4,5}'), (2, '{3}'), (1, '{2}'), (9, NULL), (8, '{9}');
+DELETE FROM node WHERE id = 5;
+SELECT * FROM node ORDER BY id;
+
+SET client_min_messages = warning;
+DROP SCHEMA interplay CASCADE;
+RESET client_min_messages;
