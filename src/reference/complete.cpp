@@ -158,7 +158,7 @@ integrity_complete_rule(PG_FUNCTION_ARGS)
 	Node	   *statement = reinterpret_cast<EventTriggerData *>(fcinfo->context)->parsetree;
 
 	if (check_function_bodies && IsA(statement, AlterTableStmt))
-		check_attached(castNode(AlterTableStmt, statement));
+		complete_alter_table(castNode(AlterTableStmt, statement));
 	PG_RETURN_NULL();
 }
 }

@@ -460,7 +460,7 @@ integrity_drop_reference(PG_FUNCTION_ARGS)
 	if (OidIsValid(rule.referenced))
 	{
 		drop_unneeded_guards(rule.referenced);
-		drop_unneeded_deferred_guard(rule);
+		drop_unneeded_deferred_guards(rule.referenced);
 	}
 	PG_RETURN_VOID();
 }
@@ -477,6 +477,7 @@ integrity_add_guards(PG_FUNCTION_ARGS)
 	LockRelationOid(table, ShareRowExclusiveLock);
 	for (const Rule *rule : rules_referencing(table))
 		ensure_guards(*rule);
+	drop_unneeded_deferred_guards(table);
 	PG_RETURN_VOID();
 }
 }

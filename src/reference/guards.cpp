@@ -335,26 +335,31 @@ drop_unneeded_guards(Oid referenced)
 				drop_guard(lfirst_oid(table), static_cast<char *>(lfirst(name)));
 }
 
+/* One may have been left behind by a rule that was renamed. */
 void
-drop_unneeded_deferred_guard(const Rule &rule)
+drop_unneeded_deferred_guards(Oid referenced)
 {
 	Oid			function = function_oid("guard_deferred");
-	const char *name = deferred_guard_name(rule);
-	bool		exists = false;
+	List	   *names = NIL;
+	ListCell   *cell;
 
-	if (!rule.deferrable)
-		return;
-	for (const Rule *other : rules_referencing(rule.referenced))
-		if (other->deferrable && strcmp(deferred_guard_name(*other), name) == 0)
-			return;
-	for_each_trigger(rule.referenced, [&](HeapTuple tuple, TupleDesc)
+	for_each_trigger(referenced, [&](HeapTuple tuple, TupleDesc)
 	{
 		Form_pg_trigger form = trigger_form(tuple);
 
-		exists |= form->tgfoid == function && namestrcmp(&form->tgname, name) == 0;
+		if (form->tgfoid == function && !OidIsValid(form->tgparentid))
+			names = lappend(names, pstrdup(NameStr(form->tgname)));
 	});
-	if (exists)
-		drop_guard(rule.referenced, name);
+	foreach(cell, names)
+	{
+		char	   *name = static_cast<char *>(lfirst(cell));
+		bool		needed = false;
+
+		for (const Rule *rule : rules_referencing(referenced))
+			needed |= rule->deferrable && strcmp(deferred_guard_name(*rule), name) == 0;
+		if (!needed)
+			drop_guard(referenced, name);
+	}
 }
 
 /* Is a guard of a partition disabled, be it a clone or its own? */

@@ -17,7 +17,7 @@ void		ensure_partition_guards(Oid table);
 
 /* Removes the guards once no rule references the table any more. */
 void		drop_unneeded_guards(Oid referenced);
-void		drop_unneeded_deferred_guard(const Rule &rule);
+void		drop_unneeded_deferred_guards(Oid referenced);
 
 /* Are all guards of the rule's key there and enabled? */
 bool		is_guarded(const Rule &rule);

@@ -90,9 +90,8 @@ check_leaf(const Rule &rule, Relation partition, Oid leaf_oid, Snapshot snapshot
 void
 keep_keys(Oid partition_oid, bool concurrently, List *going_too)
 {
-	if (!OidIsValid(partition_oid) || !get_rel_relispartition(partition_oid) ||
-		!pg::owns_table(partition_oid, GetUserId()))
-		return;					/* nothing to keep, or the command itself will fail */
+	if (!OidIsValid(partition_oid) || !get_rel_relispartition(partition_oid))
+		return;
 
 	List	   *ancestors = get_partition_ancestors(partition_oid);
 	bool		referenced = false;
@@ -112,6 +111,16 @@ keep_keys(Oid partition_oid, bool concurrently, List *going_too)
 	LockRelationOid(linitial_oid(ancestors), AccessExclusiveLock);
 
 	Relation	partition = table_open(partition_oid, AccessExclusiveLock);
+
+	/* A check that was put off would be lost with the trigger that is to make it. */
+	foreach(cell, find_all_inheritors(partition_oid, AccessShareLock, nullptr))
+		if (AfterTriggerPendingOnRel(lfirst_oid(cell)))
+			ereport(ERROR,
+					(errcode(ERRCODE_OBJECT_IN_USE),
+					 errmsg("cannot remove partition \"%s\" because it has pending trigger events",
+							RelationGetRelationName(partition)),
+					 errhint("Commit first, or SET CONSTRAINTS ALL IMMEDIATE.")));
+
 	Guarded		guarded = rules_above(partition);
 	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
 
@@ -160,42 +169,151 @@ complete_partitions(Oid table)
 	}
 }
 
+namespace
+{
+
+/* The triggers of a table that are rules, be it of its own or clones. */
+List *
+rule_triggers(Oid table, bool clones_only)
+{
+	Oid			check_function = function_oid("check_reference");
+	List	   *triggers = NIL;
+
+	for_each_trigger(table, [&](HeapTuple tuple, TupleDesc)
+	{
+		Form_pg_trigger form = trigger_form(tuple);
+
+		if (form->tgfoid == check_function && (!clones_only || OidIsValid(form->tgparentid)))
+			triggers = lappend_oid(triggers, form->oid);
+	});
+	return triggers;
+}
+
+/*
+ * Locks the referenced table as declaring the rule does. A key that is being
+ * deleted by somebody who did not have this rule or these rows to look at must
+ * be gone, or back, before anybody relies on it.
+ */
 void
-check_attached(AlterTableStmt *statement)
+wait_for_deleters(const Rule &rule)
+{
+	LockRelationOid(rule.referenced, ShareRowExclusiveLock);
+	CacheInvalidateRelcacheByRelid(rule.referenced);
+}
+
+void
+check_attached(Oid partition)
 {
 	ListCell   *cell;
+
+	if (!OidIsValid(partition))
+		return;					/* an index, perhaps */
+	foreach(cell, rule_triggers(partition, true))
+	{
+		const Rule *rule = fetch_rule(lfirst_oid(cell));
+
+		if (!rule_fires(rule->enabled))
+			continue;
+		wait_for_deleters(*rule);
+		if (!rule->options.not_valid)
+			check_existing_rows(*rule);
+	}
+}
+
+} /* namespace */
+
+void
+complete_alter_table(AlterTableStmt *statement)
+{
+	Oid			table = RangeVarGetRelid(statement->relation, NoLock, true);
+	ListCell   *cell;
+	ListCell   *rule_cell;
 
 	foreach(cell, statement->cmds)
 	{
 		auto	   *command = static_cast<AlterTableCmd *>(lfirst(cell));
 
-		if (command->subtype != AT_AttachPartition)
-			continue;
-
-		Oid			partition = RangeVarGetRelid(reinterpret_cast<PartitionCmd *>(command->def)->name, NoLock, true);
-		Oid			check_function = function_oid("check_reference");
-		List	   *rules = NIL;
-		ListCell   *rule_cell;
-
-		if (!OidIsValid(partition))
-			continue;			/* an index, perhaps */
-		for_each_trigger(partition, [&](HeapTuple tuple, TupleDesc)
+		switch (command->subtype)
 		{
-			Form_pg_trigger form = trigger_form(tuple);
+			case AT_AttachPartition:
+				check_attached(RangeVarGetRelid(reinterpret_cast<PartitionCmd *>(command->def)->name, NoLock, true));
+				break;
+			case AT_EnableTrig:
+			case AT_EnableAlwaysTrig:
+			case AT_EnableTrigAll:
+			case AT_EnableTrigUser:
+				if (OidIsValid(table))
+					foreach(rule_cell, rule_triggers(table, false))
+					{
+						Rule		rule;
+						Problem		problem = {};
 
-			if (form->tgfoid == check_function && OidIsValid(form->tgparentid))
-				rules = lappend_oid(rules, form->oid);
-		});
-		foreach(rule_cell, rules)
-		{
-			const Rule *rule = fetch_rule(lfirst_oid(rule_cell));
-
-			if (!rule->options.not_valid && rule_fires(rule->enabled))
-				check_existing_rows(*rule);
+						if (load_rule(lfirst_oid(rule_cell), &rule, &problem) && rule_fires(rule.enabled))
+							wait_for_deleters(rule);
+					}
+				break;
+			default:
+				break;
 		}
 	}
 }
 
+namespace
+{
+
+/* The tables of which a column of pg_class, their schema or their owner, has one of these values. */
+List *
+tables_where(AttrNumber column, List *values)
+{
+	Relation	pg_class = table_open(RelationRelationId, AccessShareLock);
+	SysScanDesc scan = systable_beginscan(pg_class, InvalidOid, false, nullptr, 0, nullptr);
+	List	   *tables = NIL;
+
+	for (HeapTuple tuple; HeapTupleIsValid(tuple = systable_getnext(scan));)
+	{
+		auto	   *form = reinterpret_cast<Form_pg_class>(GETSTRUCT(tuple));
+		Oid			value = column == Anum_pg_class_relnamespace ? form->relnamespace : form->relowner;
+
+		if ((form->relkind == RELKIND_RELATION || form->relkind == RELKIND_PARTITIONED_TABLE) &&
+			list_member_oid(values, value))
+			tables = lappend_oid(tables, form->oid);
+	}
+	systable_endscan(scan);
+	table_close(pg_class, AccessShareLock);
+	return tables;
+}
+
+/* The tables that this statement drops by name, with their schema, or with their owner. */
+List *
+dropped_tables(Node *statement)
+{
+	List	   *found = NIL;
+	ListCell   *cell;
+
+	if (IsA(statement, DropOwnedStmt))
+	{
+		foreach(cell, castNode(DropOwnedStmt, statement)->roles)
+			found = lappend_oid(found, get_rolespec_oid(static_cast<RoleSpec *>(lfirst(cell)), true));
+		return tables_where(Anum_pg_class_relowner, found);
+	}
+	if (!IsA(statement, DropStmt))
+		return NIL;
+
+	DropStmt   *drop = castNode(DropStmt, statement);
+
+	if (drop->removeType == OBJECT_TABLE)
+		foreach(cell, drop->objects)
+			found = lappend_oid(found, RangeVarGetRelid(makeRangeVarFromNameList(static_cast<List *>(lfirst(cell))), NoLock, true));
+	else if (drop->removeType == OBJECT_SCHEMA && drop->behavior == DROP_CASCADE)
+	{
+		foreach(cell, drop->objects)
+			found = lappend_oid(found, get_namespace_oid(strVal(lfirst(cell)), true));
+		found = tables_where(Anum_pg_class_relnamespace, found);
+	}
+	return found;
+}
+
+} /* namespace */
 } /* namespace integrity */
 
 using namespace integrity;
@@ -204,7 +322,7 @@ extern "C"
 {
 PG_FUNCTION_INFO_V1(integrity_keep_keys);
 
-/* The event trigger at the start of ALTER TABLE and DROP TABLE. */
+/* The event trigger at the start of the commands that can remove a partition. */
 PGDLLEXPORT Datum
 integrity_keep_keys(PG_FUNCTION_ARGS)
 {
@@ -230,25 +348,23 @@ integrity_keep_keys(PG_FUNCTION_ARGS)
 				keep_keys(RangeVarGetRelid(detach->name, NoLock, true), detach->concurrent, NIL);
 			}
 		}
+		PG_RETURN_NULL();
 	}
-	else if (IsA(statement, DropStmt) && castNode(DropStmt, statement)->removeType == OBJECT_TABLE)
+
+	List	   *tables = dropped_tables(statement);
+
+	/* A partition that is dropped with the table it belongs to takes the rules along. */
+	foreach(cell, tables)
 	{
-		List	   *tables = NIL;
+		bool		with_parent = false;
+		ListCell   *ancestor;
 
-		/* A table that is dropped with the one it is a partition of takes its references along. */
-		foreach(cell, castNode(DropStmt, statement)->objects)
-			tables = lappend_oid(tables, RangeVarGetRelid(makeRangeVarFromNameList(static_cast<List *>(lfirst(cell))), NoLock, true));
-		foreach(cell, tables)
-		{
-			bool		with_parent = false;
-			ListCell   *ancestor;
-
-			if (OidIsValid(lfirst_oid(cell)) && get_rel_relispartition(lfirst_oid(cell)))
-				foreach(ancestor, get_partition_ancestors(lfirst_oid(cell)))
-					with_parent |= list_member_oid(tables, lfirst_oid(ancestor));
-			if (!with_parent)
-				keep_keys(lfirst_oid(cell), false, tables);
-		}
+		if (!OidIsValid(lfirst_oid(cell)) || !get_rel_relispartition(lfirst_oid(cell)))
+			continue;
+		foreach(ancestor, get_partition_ancestors(lfirst_oid(cell)))
+			with_parent |= list_member_oid(tables, lfirst_oid(ancestor));
+		if (!with_parent)
+			keep_keys(lfirst_oid(cell), false, tables);
 	}
 	PG_RETURN_NULL();
 }

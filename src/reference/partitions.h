@@ -1,6 +1,6 @@
 /*
  * partitions.h
- *	  What happens to partitions without any row trigger firing.
+ *	  What happens to tables and partitions without any row trigger firing.
  */
 #pragma once
 
@@ -12,7 +12,10 @@ namespace integrity
 /* Gives new and attached partitions of a referenced table the guard that PostgreSQL does not clone. */
 void		complete_partitions(Oid table);
 
-/* Checks the rows of the partitions that this ALTER TABLE has attached. */
-void		check_attached(AlterTableStmt *statement);
+/*
+ * What an ALTER TABLE leaves to do: the rows of an attached partition are
+ * checked, and a rule that was enabled waits for those who did not know it.
+ */
+void		complete_alter_table(AlterTableStmt *statement);
 
 } /* namespace integrity */

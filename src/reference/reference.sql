@@ -113,6 +113,7 @@ CREATE FUNCTION integrity.key_changes("any", "any") RETURNS boolean
 CREATE FUNCTION integrity.contains_any_support(internal) RETURNS internal
 	LANGUAGE c STRICT
 	AS 'MODULE_PATHNAME', 'integrity_contains_any_support';
+REVOKE EXECUTE ON FUNCTION integrity.contains_any_support(internal) FROM PUBLIC;
 
 /**
  * Is one of the keys an element of the array? Null elements and null keys match nothing. A GIN index on the array is used
@@ -330,7 +331,7 @@ CREATE FUNCTION integrity.keep_keys() RETURNS event_trigger
 REVOKE EXECUTE ON FUNCTION integrity.keep_keys() FROM PUBLIC;
 
 CREATE EVENT TRIGGER integrity_keep_keys ON ddl_command_start
-	WHEN TAG IN ('ALTER TABLE', 'DROP TABLE')
+	WHEN TAG IN ('ALTER TABLE', 'DROP TABLE', 'DROP SCHEMA', 'DROP OWNED')
 	EXECUTE FUNCTION integrity.keep_keys();
 
 /**

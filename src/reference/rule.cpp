@@ -196,6 +196,8 @@ read_rule(HeapTuple tuple, TupleDesc desc, Rule *rule, Problem *problem)
 		return malformed(problem, rule->name, "It fires on DELETE, which cannot break a reference of its own table.");
 	if (!TRIGGER_FOR_INSERT(form->tgtype) || !TRIGGER_FOR_UPDATE(form->tgtype))
 		return malformed(problem, rule->name, "It does not fire on both INSERT and UPDATE.");
+	if (OidIsValid(form->tgconstrrelid))
+		return malformed(problem, rule->name, "It was made with FROM, so dropping that table would silently drop it.");
 	if (form->tgattr.dim1 != 0)
 		return malformed(problem, rule->name,
 						 "It is limited to UPDATE OF some columns, which a BEFORE trigger can bypass.");
