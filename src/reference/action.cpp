@@ -415,20 +415,14 @@ act_on_update(const Rule &rule, ActionKeys old_key, Datum new_key, bool new_is_n
 	{
 		Oid			function = InvalidOid;
 
-		switch (find_coercion_pathway(rule.compare.element_type, rule.compare.key_type, COERCION_ASSIGNMENT, &function))
-		{
-			case COERCION_PATH_FUNC:
-				values[1] = OidFunctionCall3(function, new_key, Int32GetDatum(-1), BoolGetDatum(false));
-				break;
-			case COERCION_PATH_RELABELTYPE:
-				break;
-			default:
-				ereport(ERROR,
-						(errcode(ERRCODE_DATATYPE_MISMATCH),
-						 errmsg("cannot cascade a key of type %s to elements of type %s",
-								format_type_be(rule.compare.key_type), format_type_be(rule.compare.element_type)),
-						 errhint("Give both columns the same type, or use on_update 'no action'.")));
-		}
+		if (!find_cast(rule.compare.element_type, rule.compare.key_type, COERCION_ASSIGNMENT, &function))
+			ereport(ERROR,
+					(errcode(ERRCODE_DATATYPE_MISMATCH),
+					 errmsg("cannot cascade a key of type %s to elements of type %s",
+							format_type_be(rule.compare.key_type), format_type_be(rule.compare.element_type)),
+					 errhint("Give both columns the same type, or use on_update 'no action'.")));
+		if (OidIsValid(function))
+			values[1] = OidFunctionCall3(function, new_key, Int32GetDatum(-1), BoolGetDatum(false));
 	}
 	connect();
 	execute(rule, Statement::ReplaceElement, values, nulls, 0);

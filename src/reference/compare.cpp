@@ -28,31 +28,42 @@ has_equal_image(Oid opfamily, Oid opcintype, Oid collation)
 	return OidIsValid(proc) && DatumGetBool(OidFunctionCall1Coll(proc, collation, ObjectIdGetDatum(opcintype)));
 }
 
+} /* namespace */
+
 /*
- * The cast from the element to the key's type that no operator can replace.
- * True with an invalid "function" means that none has to be called.
+ * A cast function runs as whoever changes a row, so it must be one that a
+ * superuser made: all built-in ones, and those of extensions. Otherwise the
+ * owner of a type could have code of his own run by others.
  */
 bool
-find_implicit_cast(Oid element_type, Oid opcintype, Oid *function)
+find_cast(Oid target, Oid source, CoercionContext context, Oid *function)
 {
 	*function = InvalidOid;
 
 	/* A polymorphic operator class (anyenum) takes its own types as they are. */
-	if (IsPolymorphicType(opcintype))
+	if (IsPolymorphicType(target))
 		return false;
-	switch (find_coercion_pathway(opcintype, element_type, COERCION_IMPLICIT, function))
+	switch (find_coercion_pathway(target, source, context, function))
 	{
 		case COERCION_PATH_RELABELTYPE:
 			*function = InvalidOid;
 			return true;
 		case COERCION_PATH_FUNC:
-			return true;
+			{
+				HeapTuple	tuple = SearchSysCache1(PROCOID, ObjectIdGetDatum(*function));
+
+				if (!HeapTupleIsValid(tuple))
+					elog(ERROR, "cache lookup failed for function %u", *function);
+
+				Oid			owner = reinterpret_cast<Form_pg_proc>(GETSTRUCT(tuple))->proowner;
+
+				ReleaseSysCache(tuple);
+				return superuser_arg(owner);
+			}
 		default:
 			return false;
 	}
 }
-
-} /* namespace */
 
 bool
 resolve_comparison(Oid element_type, Oid key_type, Oid key_collation,
@@ -75,7 +86,7 @@ resolve_comparison(Oid element_type, Oid key_type, Oid key_collation,
 
 	if (!OidIsValid(compare->key_eq_element) || !OidIsValid(order_element))
 	{
-		if (element_type != key_type && !find_implicit_cast(element_type, opcintype, &cast_function))
+		if (element_type != key_type && !find_cast(opcintype, element_type, COERCION_IMPLICIT, &cast_function))
 			return false;
 		compare->key_eq_element = compare->key_eq_key;
 		compare->element_subtype = opcintype;

@@ -40,6 +40,9 @@ static_assert(Plain<Comparison>);
 
 Layout		layout_of(Oid type);
 
+/* False if there is no cast; an invalid "function" means that none has to be called. */
+bool		find_cast(Oid target, Oid source, CoercionContext context, Oid *function);
+
 /* False if the two types cannot be compared. */
 bool		resolve_comparison(Oid element_type, Oid key_type, Oid key_collation,
 							   Oid opfamily, Oid opcintype, Comparison *compare);

@@ -54,9 +54,11 @@ require_arguments(FunctionCallInfo fcinfo)
 					 errhint("Leave it out to use its default, if it has one.")));
 }
 
+constexpr const char *owner_hint = "Only the owner of the referencing table can declare, validate or drop its references.";
+
 /* Who may declare: the owner, and nobody may take a strong lock before that is known. */
 void
-require_owner(Oid table)
+require_owner(Oid table, const char *hint)
 {
 	if (get_rel_name(table) == nullptr)
 		ereport(ERROR,
@@ -67,7 +69,7 @@ require_owner(Oid table)
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 				 errmsg("must be owner of table %s", get_rel_name(table)),
-				 errhint("Only the owner of the referencing table can declare, validate or drop its references.")));
+				 errhint("%s", hint)));
 }
 
 AttrNumber
@@ -254,7 +256,7 @@ advise_index(const Rule &rule)
 				(errmsg("no GIN index on column \"%s\" of table \"%s\" for the actions of rule \"%s\"",
 						get_attname(rule.referencing, rule.column, false), get_rel_name(rule.referencing),
 						NameStr(rule.name)),
-				 errdetail("Every delete of a referenced key will read the whole table."),
+				 errdetail("Every delete or change of a referenced key will read the whole table."),
 				 errhint("%s", gin_index_statement(rule))));
 }
 
@@ -356,7 +358,7 @@ read_named_rule(FunctionCallInfo fcinfo)
 	require_not_null(fcinfo, {"referencing_table", "rule_name"});
 	named.table = PG_GETARG_OID(0);
 	named.name = *PG_GETARG_NAME(1);
-	require_owner(named.table);
+	require_owner(named.table, owner_hint);
 	named.trigger = find_rule(named.table, named.name);
 	return named;
 }
@@ -385,7 +387,7 @@ PGDLLEXPORT Datum
 integrity_add_reference(PG_FUNCTION_ARGS)
 {
 	require_arguments(fcinfo);
-	require_owner(PG_GETARG_OID(ReferencingTable));
+	require_owner(PG_GETARG_OID(ReferencingTable), owner_hint);
 
 	Rule		rule = read_request(fcinfo);
 	Problem		problem = {};
@@ -458,10 +460,7 @@ integrity_drop_reference(PG_FUNCTION_ARGS)
 	load_rule(named.trigger, &rule, &problem);
 	run_ddl(psprintf("DROP TRIGGER %s ON %s", quote_identifier(NameStr(named.name)), table_for_sql(named.table, false)));
 	if (OidIsValid(rule.referenced))
-	{
 		drop_unneeded_guards(rule.referenced);
-		drop_unneeded_deferred_guards(rule.referenced);
-	}
 	PG_RETURN_VOID();
 }
 
@@ -472,12 +471,16 @@ integrity_add_guards(PG_FUNCTION_ARGS)
 
 	Oid			table = PG_GETARG_OID(0);
 
-	if (get_rel_name(table) != nullptr && !pg::owns_table(table, GetUserId()))
-		aclcheck_error(ACLCHECK_NOT_OWNER, OBJECT_TABLE, get_rel_name(table));
+	require_owner(table, "Only the owner of the referenced table can make its guards.");
+	if (get_rel_relkind(table) != RELKIND_RELATION && get_rel_relkind(table) != RELKIND_PARTITIONED_TABLE)
+		ereport(ERROR,
+				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
+				 errmsg("\"%s\" is not a table", get_rel_name(table)),
+				 errhint("Name a table that is referenced.")));
 	LockRelationOid(table, ShareRowExclusiveLock);
 	for (const Rule *rule : rules_referencing(table))
 		ensure_guards(*rule);
-	drop_unneeded_deferred_guards(table);
+	drop_unneeded_guards(table);
 	PG_RETURN_VOID();
 }
 }

@@ -277,7 +277,7 @@ integrity_guard_delete(PG_FUNCTION_ARGS)
 			return Datum{};
 	}
 
-	Guarded		guarded = collect_and_lock(rel, Event::Delete);
+	Guarded		guarded = collect_and_lock(rel, Event::Delete, scope_of(data));
 
 	if (guarded.count == 0)
 		return Datum{};
@@ -320,7 +320,7 @@ integrity_guard_update(PG_FUNCTION_ARGS)
 				  "AFTER UPDATE FOR EACH ROW, not deferrable");
 
 	Relation	rel = data->tg_relation;
-	Guarded		guarded = collect_and_lock(rel, Event::Update);
+	Guarded		guarded = collect_and_lock(rel, Event::Update, scope_of(data));
 
 	for (int i = 0; i < guarded.count; i++)
 	{
@@ -356,7 +356,7 @@ integrity_guard_deferred(PG_FUNCTION_ARGS)
 				  "AFTER DELETE OR UPDATE FOR EACH ROW");
 
 	Relation	rel = data->tg_relation;
-	Guarded		guarded = collect_and_lock(rel, Event::Truncate);
+	Guarded		guarded = collect_and_lock(rel, Event::Truncate, Scope::All);
 	bool		changed = is_update || (rel->rd_rel->relispartition && was_moved(data->tg_trigslot));
 
 	for (int i = 0; i < guarded.count; i++)
@@ -395,7 +395,7 @@ integrity_guard_truncate(PG_FUNCTION_ARGS)
 				  TRIGGER_FIRED_FOR_STATEMENT(data->tg_event) && TRIGGER_FIRED_BY_TRUNCATE(data->tg_event),
 				  "AFTER TRUNCATE FOR EACH STATEMENT");
 
-	Guarded		guarded = collect_and_lock(data->tg_relation, Event::Truncate);
+	Guarded		guarded = collect_and_lock(data->tg_relation, Event::Truncate, Scope::All);
 
 	for (int i = 0; i < guarded.count; i++)
 	{
@@ -426,7 +426,8 @@ integrity_key_changes(PG_FUNCTION_ARGS)
 		if (!OidIsValid(type) || type != get_fn_expr_argtype(fcinfo->flinfo, 1))
 			ereport(ERROR,
 					(errcode(ERRCODE_DATATYPE_MISMATCH),
-					 errmsg("integrity.key_changes() needs two values of one type")));
+					 errmsg("integrity.key_changes() needs two values of one type"),
+					 errhint("It is the condition of a guard: integrity.key_changes(OLD.key, NEW.key).")));
 		layout = static_cast<Layout *>(MemoryContextAlloc(fcinfo->flinfo->fn_mcxt, sizeof(Layout)));
 		*layout = layout_of(type);
 		fcinfo->flinfo->fn_extra = layout;

@@ -7,6 +7,7 @@
  */
 #include "action.h"
 #include "guarded.h"
+#include "guards.h"
 #include "probe.h"
 #include "violation.h"
 
@@ -45,15 +46,14 @@ another_row_provides(const Rule &rule, Datum key)
 
 } /* namespace */
 
-/* Collects the enforced rules of a table and of the tables it is a partition of. */
 Guarded
-collect_rules(Relation rel)
+collect_rules(Relation rel, Scope scope)
 {
-	List	   *tables = list_make1_oid(RelationGetRelid(rel));
+	List	   *tables = scope == Scope::Above ? NIL : list_make1_oid(RelationGetRelid(rel));
 	Guarded		guarded = {nullptr, 0};
 	ListCell   *cell;
 
-	if (rel->rd_rel->relispartition)
+	if (scope != Scope::Own && rel->rd_rel->relispartition)
 		tables = list_concat(tables, get_partition_ancestors(RelationGetRelid(rel)));
 
 	foreach(cell, tables)
@@ -85,12 +85,12 @@ collect_rules(Relation rel)
  * statement took.
  */
 Guarded
-collect_and_lock(Relation rel, Event event)
+collect_and_lock(Relation rel, Event event, Scope scope)
 {
 	for (;;)
 	{
 		uint64		generation = rule_generation();
-		Guarded		guarded = collect_rules(rel);
+		Guarded		guarded = collect_rules(rel, scope);
 
 		for (int i = 0; i < guarded.count; i++)
 			LockRelationOid(guarded.rules[i].rule->referencing, lock_mode(*guarded.rules[i].rule, event));
@@ -102,7 +102,7 @@ collect_and_lock(Relation rel, Event event)
 		 * locks that we have by now; what was locked and still is there needs
 		 * no further look.
 		 */
-		Guarded		again = collect_rules(rel);
+		Guarded		again = collect_rules(rel, scope);
 		bool		same = again.count == guarded.count;
 
 		for (int i = 0; same && i < again.count; i++)
@@ -144,8 +144,8 @@ left_to_deferred_guard(const Rule &rule, Relation rel)
 	{
 		const Trigger &trigger = triggers->triggers[i];
 
-		if (trigger.tgfoid == deferred_guard && strcmp(trigger.tgname, name) == 0 &&
-			rule_fires(trigger.tgenabled))
+		if (trigger.tgfoid == deferred_guard && strcmp(trigger.tgname, name) == 0 && rule_fires(trigger.tgenabled) &&
+			is_guard_form(Guard::Deferred, trigger.tgtype, trigger.tgnattr, trigger.tgqual == nullptr, trigger.tgdeferrable))
 			return true;
 	}
 	return false;

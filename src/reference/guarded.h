@@ -29,11 +29,26 @@ enum class Event : uint8
 	Truncate
 };
 
-/* The enforced rules of a table and of the tables it is a partition of. */
-Guarded		collect_rules(Relation rel);
+/* Which rules: those of the table that fired, of the tables it is a partition of, or both. */
+enum class Scope : uint8
+{
+	Own,
+	Above,
+	All
+};
 
-/* The enforced rules, with their tables locked; see guarded.cpp. */
-Guarded		collect_and_lock(Relation rel, Event event);
+/* A partition's clone of a guard serves the tables above; a guard of its own serves the partition. */
+inline Scope
+scope_of(const TriggerData *data)
+{
+	return data->tg_trigger->tgisclone ? Scope::Above : Scope::Own;
+}
+
+/* The enforced rules. */
+Guarded		collect_rules(Relation rel, Scope scope);
+
+/* The same, with their tables locked; see guarded.cpp. */
+Guarded		collect_and_lock(Relation rel, Event event, Scope scope);
 
 /* A rule that should act and cannot must stop the change, not let it pass. */
 inline void

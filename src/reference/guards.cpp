@@ -5,6 +5,11 @@
  * Guards are ordinary triggers: \d shows them, pg_dump dumps them. They are
  * made as the owner of the referenced table, whose leave is the REFERENCES
  * privilege, just as native foreign keys make theirs.
+ *
+ * A table's own guards serve the rules that reference this very table; the
+ * clones that a partition gets serve those above it. So a partition that is
+ * referenced itself keeps its guards when it is detached. TRUNCATE triggers
+ * are not cloned: every partition gets one of its own, for all rules.
  */
 #include "action.h"
 #include "catalog.h"
@@ -16,196 +21,372 @@ namespace integrity
 namespace
 {
 
-enum class Guard : uint8
-{
-	Delete,
-	Update,
-	Truncate,
-	Move,						/* partitioned tables, for on_update cascade */
-	Deferred
-};
+constexpr const char *guard_functions[] = {"guard_delete", "guard_update", "guard_truncate", "guard_move", "guard_deferred"};
 
 const char *
-guard_function(Guard guard)
+function_of(Guard guard)
 {
-	switch (guard)
-	{
-		case Guard::Delete:
-			return "guard_delete";
-		case Guard::Update:
-			return "guard_update";
-		case Guard::Truncate:
-			return "guard_truncate";
-		case Guard::Move:
-			return "guard_move";
-		case Guard::Deferred:
-			return "guard_deferred";
-	}
-	pg_unreachable();
+	return guard_functions[static_cast<int>(guard)];
 }
 
-/* The column that an UPDATE guard watches: WHEN (integrity.key_changes(OLD.key, NEW.key)). */
-AttrNumber
-watched_column(HeapTuple tuple, TupleDesc desc)
+/* A trigger that calls one of the guard functions. */
+struct GuardTrigger
 {
-	bool		isnull;
-	Datum		condition = heap_getattr(tuple, Anum_pg_trigger_tgqual, desc, &isnull);
-
-	if (isnull)
-		return InvalidAttrNumber;
-
-	Node	   *node = static_cast<Node *>(stringToNode(TextDatumGetCString(condition)));
-
-	if (!IsA(node, FuncExpr) || list_length(castNode(FuncExpr, node)->args) != 2)
-		return InvalidAttrNumber;
-
-	Node	   *column = static_cast<Node *>(linitial(castNode(FuncExpr, node)->args));
-
-	return IsA(column, Var) ? castNode(Var, column)->varattno : InvalidAttrNumber;
-}
-
-struct Found
-{
-	bool		exists;
-	bool		enabled;
+	Guard		guard;
 	NameData	name;
+	AttrNumber	column;			/* of an UPDATE guard: the key that it watches; 0 for every column */
+	bool		complete;		/* it fires on all that it should */
+	bool		enabled;
+	bool		clone;
+	bool		transition;		/* has a transition table */
 };
 
-/* Looks for a guard; an UPDATE guard must watch this key, or none at all. */
-Found
-find_guard(Oid table, Guard guard, AttrNumber key)
+static_assert(Plain<GuardTrigger>);
+
+/*
+ * The column of WHEN (integrity.key_changes(OLD.key, NEW.key)), or -1 if the
+ * condition is another one.
+ */
+AttrNumber
+watched_column(const char *condition)
 {
-	Found		found = {};
-	Oid			function = function_oid(guard_function(guard));
+	Node	   *node = static_cast<Node *>(stringToNode(condition));
+
+	if (!IsA(node, FuncExpr))
+		return -1;
+
+	auto	   *call = castNode(FuncExpr, node);
+	const char *name = get_func_name(call->funcid);
+
+	if (name == nullptr || strcmp(name, "key_changes") != 0 || get_func_namespace(call->funcid) != schema_oid() ||
+		!IsA(linitial(call->args), Var) || !IsA(lsecond(call->args), Var))
+		return -1;
+
+	auto	   *before = static_cast<Var *>(linitial(call->args));
+	auto	   *after = static_cast<Var *>(lsecond(call->args));
+	bool		right = before->varno == PRS2_OLD_VARNO && after->varno == PRS2_NEW_VARNO &&
+		before->varattno == after->varattno;
+
+	return right ? before->varattno : -1;
+}
+
+GuardTrigger
+read_guard(Guard guard, HeapTuple tuple, TupleDesc desc)
+{
+	Form_pg_trigger form = trigger_form(tuple);
+	bool		unconditional;
+	bool		no_table;
+	Datum		condition = heap_getattr(tuple, Anum_pg_trigger_tgqual, desc, &unconditional);
+	GuardTrigger trigger;
+
+	heap_getattr(tuple, Anum_pg_trigger_tgoldtable, desc, &no_table);
+	trigger.guard = guard;
+	trigger.name = form->tgname;
+	trigger.column = unconditional ? 0 : watched_column(TextDatumGetCString(condition));
+	trigger.complete = trigger.column >= 0 &&
+		is_guard_form(guard, form->tgtype, form->tgattr.dim1, unconditional, form->tgdeferrable);
+	trigger.enabled = form->tgenabled == TRIGGER_FIRES_ON_ORIGIN || form->tgenabled == TRIGGER_FIRES_ALWAYS;
+	trigger.clone = OidIsValid(form->tgparentid);
+	trigger.transition = !no_table;
+	return trigger;
+}
+
+/* All guards of a table, complete or not. */
+std::span<GuardTrigger>
+guards_of(Oid table)
+{
+	Oid			functions[lengthof(guard_functions)];
+	size_t		count = 0;
+	size_t		room = 8;
+	auto	   *guards = static_cast<GuardTrigger *>(palloc(sizeof(GuardTrigger) * room));
+
+	for (size_t i = 0; i < lengthof(functions); i++)
+		functions[i] = function_oid(guard_functions[i]);
 
 	for_each_trigger(table, [&](HeapTuple tuple, TupleDesc desc)
 	{
-		Form_pg_trigger form = trigger_form(tuple);
-
-		if (form->tgfoid != function)
-			return;
-		if (guard == Guard::Update && watched_column(tuple, desc) != key &&
-			watched_column(tuple, desc) != InvalidAttrNumber)
-			return;
-		found.exists = true;
-		found.enabled |= form->tgenabled == TRIGGER_FIRES_ON_ORIGIN || form->tgenabled == TRIGGER_FIRES_ALWAYS;
-		found.name = form->tgname;
+		for (size_t i = 0; i < lengthof(functions); i++)
+		{
+			if (trigger_form(tuple)->tgfoid != functions[i])
+				continue;
+			if (count == room)
+			{
+				room *= 2;
+				guards = static_cast<GuardTrigger *>(repalloc(guards, sizeof(GuardTrigger) * room));
+			}
+			guards[count++] = read_guard(static_cast<Guard>(i), tuple, desc);
+		}
 	});
+	return {guards, count};
+}
+
+/* The table's own guard that does this work; for a deferred one, "name" is what it must be called. */
+const GuardTrigger *
+find_guard(std::span<const GuardTrigger> guards, Guard guard, AttrNumber key, const char *name = nullptr)
+{
+	const GuardTrigger *found = nullptr;
+
+	for (const GuardTrigger &each : guards)
+		if (each.guard == guard && each.complete && !each.clone && (each.column == 0 || each.column == key) &&
+			(name == nullptr || strcmp(NameStr(each.name), name) == 0) && (found == nullptr || each.enabled))
+			found = &each;
 	return found;
 }
 
-/* "base", or "base_1", ... if a trigger of the table has that name. */
+/*
+ * "integrity_guard_delete", or with a number behind it, so that it is free on
+ * the table, on its partitions, which get clones of that name, and on "parent".
+ */
 char *
-free_trigger_name(Oid table, const char *base)
+free_trigger_name(Oid table, Guard guard, Oid parent)
 {
-	char	   *name = pstrdup(base);
+	List	   *tables = find_all_inheritors(table, NoLock, nullptr);
+	char	   *base = psprintf("integrity_%s", function_of(guard));
+	char	   *name = base;
 
-	for (int i = 1; OidIsValid(get_trigger_oid(table, name, true)); i++)
+	if (OidIsValid(parent))
+		tables = lappend_oid(tables, parent);
+	for (int i = 1;; i++)
+	{
+		bool		taken = false;
+		ListCell   *cell;
+
+		foreach(cell, tables)
+			taken |= OidIsValid(get_trigger_oid(lfirst_oid(cell), name, true));
+		if (!taken)
+			return name;
 		name = psprintf("%s_%d", base, i);
-	return name;
+	}
 }
 
-char *
-guard_statement(Oid table, Guard guard, AttrNumber key)
+/* Row triggers of partitions and inheritance children cannot have a transition table. */
+bool
+can_have_transition_table(Oid table)
 {
-	const char *on = table_for_sql(table, false);
-	bool		plain = get_rel_relkind(table) == RELKIND_RELATION && !get_rel_relispartition(table) &&
-		!has_superclass(table);
+	return get_rel_relkind(table) == RELKIND_RELATION && !get_rel_relispartition(table) && !has_superclass(table);
+}
 
+void
+create_guard(Oid table, Guard guard, AttrNumber key, Oid parent = InvalidOid)
+{
+	StringInfoData sql;
+	const char *on = table_for_sql(table, false);
+
+	initStringInfo(&sql);
+	appendStringInfo(&sql, "CREATE TRIGGER %s ", free_trigger_name(table, guard, parent));
 	switch (guard)
 	{
 		case Guard::Delete:
-			return psprintf("CREATE TRIGGER %s AFTER DELETE ON %s %sFOR EACH ROW EXECUTE FUNCTION integrity.guard_delete()",
-							free_trigger_name(table, "integrity_guard_delete"), on,
-							plain ? "REFERENCING OLD TABLE AS deleted " : "");
+			appendStringInfo(&sql, "AFTER DELETE ON %s %sFOR EACH ROW", on,
+							 !OidIsValid(parent) && can_have_transition_table(table) ? "REFERENCING OLD TABLE AS deleted " : "");
+			break;
 		case Guard::Update:
 			{
 				const char *column = quote_identifier(get_attname(table, key, false));
 
-				return psprintf("CREATE TRIGGER %s AFTER UPDATE ON %s FOR EACH ROW "
-								"WHEN (integrity.key_changes(OLD.%s, NEW.%s)) EXECUTE FUNCTION integrity.guard_update()",
-								free_trigger_name(table, "integrity_guard_update"), on, column, column);
+				appendStringInfo(&sql, "AFTER UPDATE ON %s FOR EACH ROW WHEN (integrity.key_changes(OLD.%s, NEW.%s))", on,
+								 column, column);
+				break;
 			}
 		case Guard::Truncate:
-			return psprintf("CREATE TRIGGER %s AFTER TRUNCATE ON %s FOR EACH STATEMENT EXECUTE FUNCTION integrity.guard_truncate()",
-							free_trigger_name(table, "integrity_guard_truncate"), on);
-		case Guard::Move:
-			return psprintf("CREATE TRIGGER %s BEFORE UPDATE ON %s FOR EACH ROW EXECUTE FUNCTION integrity.guard_move()",
-							free_trigger_name(table, "integrity_guard_move"), on);
-		case Guard::Deferred:
+			appendStringInfo(&sql, "AFTER TRUNCATE ON %s FOR EACH STATEMENT", on);
 			break;
+		case Guard::Move:
+			appendStringInfo(&sql, "BEFORE UPDATE ON %s FOR EACH ROW", on);
+			break;
+		case Guard::Deferred:
+			elog(ERROR, "a deferred guard is made for its rule");
 	}
-	pg_unreachable();
+	appendStringInfo(&sql, " EXECUTE FUNCTION integrity.%s()", function_of(guard));
+	run_ddl_as_owner(table, sql.data);
 }
 
 void
-ensure_guard(Oid table, Guard guard, AttrNumber key)
+alter_guard(Oid table, const char *action, const NameData &name)
 {
-	Found		found = find_guard(table, guard, key);
-
-	if (!found.exists)
-		run_ddl_as_owner(table, guard_statement(table, guard, key));
-	else if (!found.enabled)
-		run_ddl_as_owner(table, psprintf("ALTER TABLE %s ENABLE TRIGGER %s", table_for_sql(table, false),
-										 quote_identifier(NameStr(found.name))));
+	run_ddl_as_owner(table, psprintf("ALTER TABLE %s %s TRIGGER %s", table_for_sql(table, false), action,
+									 quote_identifier(NameStr(name))));
 }
 
 void
-drop_guard(Oid table, const char *name)
+drop_guard(Oid table, const NameData &name)
 {
-	run_ddl_as_owner(table, psprintf("DROP TRIGGER %s ON %s", quote_identifier(name), table_for_sql(table, false)));
+	run_ddl_as_owner(table, psprintf("DROP TRIGGER %s ON %s", quote_identifier(NameStr(name)), table_for_sql(table, false)));
 }
 
-/* The functions of the guards that a table has for all its rules together. */
-struct GuardFunctions
+void
+ensure_guard(Oid table, Guard guard, AttrNumber key, bool enable = true)
 {
-	Oid			oids[4];
+	const GuardTrigger *found = find_guard(guards_of(table), guard, key);
 
-	bool contain(Oid function) const { return std::find(std::begin(oids), std::end(oids), function) != std::end(oids); }
-};
-
-GuardFunctions
-guard_functions()
-{
-	return {{function_oid("guard_delete"), function_oid("guard_update"), function_oid("guard_truncate"),
-			 function_oid("guard_move")}};
+	if (found == nullptr)
+		create_guard(table, guard, key);
+	else if (enable && !found->enabled)
+		alter_guard(table, "ENABLE", found->name);
 }
 
-/* The names of a table's own guards; a partition's clones go with their parent. */
-List *
-guard_names(Oid table)
-{
-	List	   *names = NIL;
-	GuardFunctions functions = guard_functions();
-
-	for_each_trigger(table, [&](HeapTuple tuple, TupleDesc)
-	{
-		Form_pg_trigger form = trigger_form(tuple);
-
-		if (!OidIsValid(form->tgparentid) && functions.contain(form->tgfoid))
-			names = lappend(names, pstrdup(NameStr(form->tgname)));
-	});
-	return names;
-}
-
-/* Do rules reference the table, or one that it is a partition of? */
+/* Only a partitioned table can move a row, and only cascade must know where to. */
 bool
-has_rules(Oid table)
+needs_move_guard(const Rule &rule)
 {
-	if (!rules_referencing(table).empty())
-		return true;
-	if (!get_rel_relispartition(table))
-		return false;
+	return rule.options.on_update == OnUpdate::Cascade && get_rel_relkind(rule.referenced) == RELKIND_PARTITIONED_TABLE;
+}
 
+/*
+ * A deferrable NO ACTION rule is checked by a constraint trigger that has its
+ * name, so that SET CONSTRAINTS reaches both sides.
+ */
+void
+ensure_deferred_guard(const Rule &rule)
+{
+	const char *name = deferred_guard_name(rule);
+
+	if (!rule.deferrable ||
+		(rule.options.on_delete != OnDelete::NoAction && rule.options.on_update != OnUpdate::NoAction) ||
+		find_guard(guards_of(rule.referenced), Guard::Deferred, 0, name))
+		return;
+	if (OidIsValid(get_trigger_oid(rule.referenced, name, true)))
+		ereport(ERROR,
+				(errcode(ERRCODE_DUPLICATE_OBJECT),
+				 errmsg("trigger \"%s\" for relation \"%s\" already exists", name, get_rel_name(rule.referenced)),
+				 errdetail("A deferrable rule needs a constraint trigger of its name on the referenced table."),
+				 errhint("Choose another rule_name.")));
+	run_ddl_as_owner(rule.referenced,
+					 psprintf("CREATE CONSTRAINT TRIGGER %s AFTER DELETE OR UPDATE ON %s DEFERRABLE INITIALLY %s "
+							  "FOR EACH ROW EXECUTE FUNCTION integrity.guard_deferred()",
+							  quote_identifier(name), table_for_sql(rule.referenced, false),
+							  rule.initially_deferred ? "DEFERRED" : "IMMEDIATE"));
+}
+
+/* Is a guard of a partition disabled, be it a clone or its own? */
+bool
+has_disabled_partition_guard(Oid table)
+{
 	ListCell   *cell;
 
-	foreach(cell, get_partition_ancestors(table))
-		if (!rules_referencing(lfirst_oid(cell)).empty())
-			return true;
+	if (get_rel_relkind(table) == RELKIND_PARTITIONED_TABLE)
+		foreach(cell, find_all_inheritors(table, NoLock, nullptr))
+			for (const GuardTrigger &each : guards_of(lfirst_oid(cell)))
+				if (!each.enabled)
+					return true;
+	return false;
+}
+
+/* Does a rule need this guard of a table? */
+bool
+is_needed(Oid table, const GuardTrigger &guard)
+{
+	List	   *tables = list_make1_oid(table);
+	ListCell   *cell;
+
+	if (guard.guard == Guard::Truncate && get_rel_relispartition(table))
+		tables = list_concat(tables, get_partition_ancestors(table));
+	foreach(cell, tables)
+		for (const Rule *rule : rules_referencing(lfirst_oid(cell)))
+			switch (guard.guard)
+			{
+				case Guard::Delete:
+				case Guard::Truncate:
+					return true;
+				case Guard::Update:
+					if (guard.column == 0 || guard.column == rule->key)
+						return true;
+					break;
+				case Guard::Move:
+					if (needs_move_guard(*rule))
+						return true;
+					break;
+				case Guard::Deferred:
+					/* One may have been left behind by a rule that was renamed. */
+					if (rule->deferrable && strcmp(deferred_guard_name(*rule), NameStr(guard.name)) == 0)
+						return true;
+					break;
+			}
 	return false;
 }
 
 } /* namespace */
+
+void
+ensure_guards(const Rule &rule)
+{
+	Oid			referenced = rule.referenced;
+
+	ensure_guard(referenced, Guard::Delete, rule.key);
+	ensure_guard(referenced, Guard::Update, rule.key);
+	ensure_guard(referenced, Guard::Truncate, rule.key);
+	if (needs_move_guard(rule))
+		ensure_guard(referenced, Guard::Move, rule.key);
+	ensure_partition_guards(referenced, true);
+	ensure_deferred_guard(rule);
+
+	/* ENABLE on the partitioned table reaches the clones. */
+	if (has_disabled_partition_guard(referenced))
+		for (const GuardTrigger &each : guards_of(referenced))
+			if (!each.clone)
+				alter_guard(referenced, "ENABLE", each.name);
+
+	/* Other backends must look for rules again, whether a guard was made or not. */
+	CacheInvalidateRelcacheByRelid(referenced);
+}
+
+void
+ensure_partition_guards(Oid table, bool enable)
+{
+	ListCell   *cell;
+
+	if (get_rel_relkind(table) != RELKIND_PARTITIONED_TABLE)
+		return;
+	foreach(cell, find_all_inheritors(table, ShareRowExclusiveLock, nullptr))
+		if (get_rel_relkind(lfirst_oid(cell)) != RELKIND_FOREIGN_TABLE)
+			ensure_guard(lfirst_oid(cell), Guard::Truncate, InvalidAttrNumber, enable);
+}
+
+void
+drop_unneeded_guards(Oid referenced)
+{
+	ListCell   *cell;
+	List	   *tables = get_rel_relkind(referenced) == RELKIND_PARTITIONED_TABLE ?
+		find_all_inheritors(referenced, ShareRowExclusiveLock, nullptr) : list_make1_oid(referenced);
+
+	foreach(cell, tables)
+		for (const GuardTrigger &each : guards_of(lfirst_oid(cell)))
+			if (!each.clone && !is_needed(lfirst_oid(cell), each))
+				drop_guard(lfirst_oid(cell), each.name);
+}
+
+void
+prepare_guards_for_parent(Oid table, Oid parent)
+{
+	for (const GuardTrigger &each : guards_of(table))
+	{
+		if (each.clone || each.guard == Guard::Truncate)
+			continue;
+		if (each.transition)
+		{
+			drop_guard(table, each.name);
+			create_guard(table, each.guard, each.column, parent);
+		}
+		else if (each.guard != Guard::Deferred && OidIsValid(get_trigger_oid(parent, NameStr(each.name), true)))
+			run_ddl_as_owner(table, psprintf("ALTER TRIGGER %s ON %s RENAME TO %s", quote_identifier(NameStr(each.name)),
+											 table_for_sql(table, false), free_trigger_name(table, each.guard, parent)));
+	}
+}
+
+bool
+is_guarded(const Rule &rule)
+{
+	std::span<const GuardTrigger> guards = guards_of(rule.referenced);
+	auto		has = [&](Guard guard)
+	{
+		const GuardTrigger *found = find_guard(guards, guard, rule.key);
+
+		return found && found->enabled;
+	};
+
+	return has(Guard::Delete) && has(Guard::Update) && has(Guard::Truncate) &&
+		(!needs_move_guard(rule) || has(Guard::Move)) && !has_disabled_partition_guard(rule.referenced);
+}
 
 void
 run_ddl(const char *statement)
@@ -228,169 +409,16 @@ run_ddl_as_owner(Oid table, const char *statement)
 	Oid			saved_user;
 	int			saved_context;
 
+	/* A superuser may also reach partitions that belong to somebody else. */
+	if (superuser())
+	{
+		run_ddl(statement);
+		return;
+	}
 	GetUserIdAndSecContext(&saved_user, &saved_context);
 	SetUserIdAndSecContext(table_owner(table), saved_context | SECURITY_LOCAL_USERID_CHANGE);
 	run_ddl(statement);
 	SetUserIdAndSecContext(saved_user, saved_context);
-}
-
-namespace
-{
-
-/* Only a partitioned table can move a row, and only cascade must know where to. */
-bool
-needs_move_guard(const Rule &rule)
-{
-	return rule.options.on_update == OnUpdate::Cascade && get_rel_relkind(rule.referenced) == RELKIND_PARTITIONED_TABLE;
-}
-
-/*
- * A deferrable NO ACTION rule is checked by a constraint trigger that has its
- * name, so that SET CONSTRAINTS reaches both sides.
- */
-void
-ensure_deferred_guard(const Rule &rule)
-{
-	if (!rule.deferrable ||
-		(rule.options.on_delete != OnDelete::NoAction && rule.options.on_update != OnUpdate::NoAction))
-		return;
-
-	Oid			function = function_oid("guard_deferred");
-	const char *name = deferred_guard_name(rule);
-	bool		exists = false;
-	bool		fits = false;
-
-	for_each_trigger(rule.referenced, [&](HeapTuple tuple, TupleDesc)
-	{
-		Form_pg_trigger form = trigger_form(tuple);
-
-		if (namestrcmp(&form->tgname, name) != 0)
-			return;
-		exists = true;
-		fits = form->tgfoid == function && form->tginitdeferred == rule.initially_deferred;
-	});
-	if (fits)
-		return;
-	if (exists)
-		ereport(ERROR,
-				(errcode(ERRCODE_DUPLICATE_OBJECT),
-				 errmsg("trigger \"%s\" for relation \"%s\" already exists", name,
-						get_rel_name(rule.referenced)),
-				 errdetail("A deferrable rule needs a constraint trigger of its name on the referenced table."),
-				 errhint("Choose another rule_name.")));
-	run_ddl_as_owner(rule.referenced,
-					 psprintf("CREATE CONSTRAINT TRIGGER %s AFTER DELETE OR UPDATE ON %s DEFERRABLE INITIALLY %s "
-							  "FOR EACH ROW EXECUTE FUNCTION integrity.guard_deferred()",
-							  quote_identifier(name), table_for_sql(rule.referenced, false),
-							  rule.initially_deferred ? "DEFERRED" : "IMMEDIATE"));
-}
-
-} /* namespace */
-
-void
-ensure_guards(const Rule &rule)
-{
-	Oid			referenced = rule.referenced;
-	AttrNumber	key = rule.key;
-
-	ensure_guard(referenced, Guard::Delete, key);
-	ensure_guard(referenced, Guard::Update, key);
-	ensure_guard(referenced, Guard::Truncate, key);
-	if (needs_move_guard(rule))
-		ensure_guard(referenced, Guard::Move, key);
-	ensure_partition_guards(referenced);
-	ensure_deferred_guard(rule);
-
-	/* Other backends must look for rules again, whether a guard was made or not. */
-	CacheInvalidateRelcacheByRelid(referenced);
-}
-
-void
-ensure_partition_guards(Oid table)
-{
-	ListCell   *cell;
-
-	if (get_rel_relkind(table) != RELKIND_PARTITIONED_TABLE)
-		return;
-	foreach(cell, find_all_inheritors(table, ShareRowExclusiveLock, nullptr))
-		if (get_rel_relkind(lfirst_oid(cell)) == RELKIND_RELATION || get_rel_relkind(lfirst_oid(cell)) == RELKIND_PARTITIONED_TABLE)
-			ensure_guard(lfirst_oid(cell), Guard::Truncate, InvalidAttrNumber);
-}
-
-void
-drop_unneeded_guards(Oid referenced)
-{
-	ListCell   *table;
-	ListCell   *name;
-
-	if (has_rules(referenced))
-		return;
-	foreach(name, guard_names(referenced))
-		drop_guard(referenced, static_cast<char *>(lfirst(name)));
-	if (get_rel_relkind(referenced) != RELKIND_PARTITIONED_TABLE)
-		return;
-	foreach(table, find_all_inheritors(referenced, ShareRowExclusiveLock, nullptr))
-		if (!has_rules(lfirst_oid(table)))
-			foreach(name, guard_names(lfirst_oid(table)))
-				drop_guard(lfirst_oid(table), static_cast<char *>(lfirst(name)));
-}
-
-/* One may have been left behind by a rule that was renamed. */
-void
-drop_unneeded_deferred_guards(Oid referenced)
-{
-	Oid			function = function_oid("guard_deferred");
-	List	   *names = NIL;
-	ListCell   *cell;
-
-	for_each_trigger(referenced, [&](HeapTuple tuple, TupleDesc)
-	{
-		Form_pg_trigger form = trigger_form(tuple);
-
-		if (form->tgfoid == function && !OidIsValid(form->tgparentid))
-			names = lappend(names, pstrdup(NameStr(form->tgname)));
-	});
-	foreach(cell, names)
-	{
-		char	   *name = static_cast<char *>(lfirst(cell));
-		bool		needed = false;
-
-		for (const Rule *rule : rules_referencing(referenced))
-			needed |= rule->deferrable && strcmp(deferred_guard_name(*rule), name) == 0;
-		if (!needed)
-			drop_guard(referenced, name);
-	}
-}
-
-/* Is a guard of a partition disabled, be it a clone or its own? */
-static bool
-has_disabled_partition_guard(Oid table)
-{
-	GuardFunctions functions = guard_functions();
-	bool		disabled = false;
-	ListCell   *cell;
-
-	if (get_rel_relkind(table) != RELKIND_PARTITIONED_TABLE)
-		return false;
-	foreach(cell, find_all_inheritors(table, NoLock, nullptr))
-		for_each_trigger(lfirst_oid(cell), [&](HeapTuple tuple, TupleDesc)
-		{
-			Form_pg_trigger form = trigger_form(tuple);
-
-			disabled |= form->tgenabled == TRIGGER_DISABLED && functions.contain(form->tgfoid);
-		});
-	return disabled;
-}
-
-bool
-is_guarded(const Rule &rule)
-{
-	Oid			referenced = rule.referenced;
-
-	return !has_disabled_partition_guard(referenced) &&
-		find_guard(referenced, Guard::Delete, rule.key).enabled && find_guard(referenced, Guard::Update, rule.key).enabled &&
-		find_guard(referenced, Guard::Truncate, rule.key).enabled &&
-		(!needs_move_guard(rule) || find_guard(referenced, Guard::Move, rule.key).enabled);
 }
 
 } /* namespace integrity */

@@ -9,15 +9,45 @@
 namespace integrity
 {
 
+enum class Guard : uint8
+{
+	Delete,
+	Update,
+	Truncate,
+	Move,						/* partitioned tables, for on_update cascade */
+	Deferred
+};
+
+/*
+ * Does a trigger with these properties do the whole work of that guard? One
+ * that fires on less than it should is none, whatever function it calls.
+ */
+inline bool
+is_guard_form(Guard guard, int16 type, int columns, bool unconditional, bool deferrable)
+{
+	constexpr int16 forms[] = {
+		TRIGGER_TYPE_ROW | TRIGGER_TYPE_DELETE,
+		TRIGGER_TYPE_ROW | TRIGGER_TYPE_UPDATE,
+		TRIGGER_TYPE_TRUNCATE,
+		TRIGGER_TYPE_ROW | TRIGGER_TYPE_BEFORE | TRIGGER_TYPE_UPDATE,
+		TRIGGER_TYPE_ROW | TRIGGER_TYPE_DELETE | TRIGGER_TYPE_UPDATE,
+	};
+
+	return type == forms[static_cast<int>(guard)] && columns == 0 && deferrable == (guard == Guard::Deferred) &&
+		(unconditional || guard == Guard::Update);
+}
+
 /* Makes the guards that are missing. The caller holds ShareRowExclusiveLock on the table. */
 void		ensure_guards(const Rule &rule);
 
 /* Gives the partitions below this table the TRUNCATE guard that PostgreSQL does not clone. */
-void		ensure_partition_guards(Oid table);
+void		ensure_partition_guards(Oid table, bool enable);
 
-/* Removes the guards once no rule references the table any more. */
+/* Removes the guards that no rule needs any more. */
 void		drop_unneeded_guards(Oid referenced);
-void		drop_unneeded_deferred_guards(Oid referenced);
+
+/* Makes the guards of a table fit to stand beside the clones that it will get as a partition of "parent". */
+void		prepare_guards_for_parent(Oid table, Oid parent);
 
 /* Are all guards of the rule's key there and enabled? */
 bool		is_guarded(const Rule &rule);

@@ -227,9 +227,10 @@ handle_moved(const GuardedRule &guarded, Relation rel, TupleTableSlot *old_row, 
 		ereport(ERROR,
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 				 errmsg("cannot follow a referenced key of table \"%s\" to another partition", RelationGetRelationName(rel)),
-				 errdetail("Rule \"%s\" on table \"%s\" has on_update 'cascade', and the new key is not known.",
-						   NameStr(rule.name), get_rel_name(rule.referencing)),
-				 errhint("Either the guard integrity_guard_move is missing, see integrity.add_guards(), or another BEFORE trigger changed the key.")));
+				 errdetail("Rule \"%s\" on table \"%s\" has on_update 'cascade', and table \"%s\" does not get the new key that was noted.",
+						   NameStr(rule.name), get_rel_name(rule.referencing), get_rel_name(rule.referenced)),
+				 errhint("The row leaves the table that is referenced, another BEFORE trigger changed its key, or the guard "
+						 "integrity_guard_move is missing: see integrity.add_guards().")));
 }
 
 } /* namespace integrity */
@@ -254,7 +255,7 @@ integrity_guard_move(PG_FUNCTION_ARGS)
 		wrong_event(data, "guard_move", "BEFORE UPDATE FOR EACH ROW");
 
 	Relation	rel = data->tg_relation;
-	Guarded		guarded = collect_rules(rel);
+	Guarded		guarded = collect_rules(rel, Scope::All);
 
 	for (int i = 0; i < guarded.count; i++)
 	{

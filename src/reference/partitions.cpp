@@ -22,20 +22,6 @@ namespace
 
 constexpr size_t keys_per_pass = 10000;
 
-/* The rules that reference a table which this one is a partition of. */
-Guarded
-rules_above(Relation partition)
-{
-	Guarded		all = collect_rules(partition);
-	int			kept = 0;
-
-	for (int i = 0; i < all.count; i++)
-		if (all.rules[i].rule->referenced != RelationGetRelid(partition))
-			all.rules[kept++] = all.rules[i];
-	all.count = kept;
-	return all;
-}
-
 void
 refuse_referenced_keys(const Rule &rule, Relation partition, Relation leaf, AttrNumber key, std::span<Datum> keys)
 {
@@ -121,7 +107,7 @@ keep_keys(Oid partition_oid, bool concurrently, List *going_too)
 							RelationGetRelationName(partition)),
 					 errhint("Commit first, or SET CONSTRAINTS ALL IMMEDIATE.")));
 
-	Guarded		guarded = rules_above(partition);
+	Guarded		guarded = collect_rules(partition, Scope::Above);
 	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
 
 	for (int i = 0; i < guarded.count; i++)
@@ -165,7 +151,7 @@ complete_partitions(Oid table)
 			guarded |= trigger_form(tuple)->tgfoid == function;
 		});
 		if (guarded)
-			ensure_partition_guards(lfirst_oid(cell));
+			ensure_partition_guards(lfirst_oid(cell), false); /* what somebody has just disabled stays so */
 	}
 }
 
@@ -252,6 +238,15 @@ complete_alter_table(AlterTableStmt *statement)
 							wait_for_deleters(rule);
 					}
 				break;
+			case AT_DetachPartition:
+				/* The table that is detached keeps the guards that it needs itself, and those alone. */
+				{
+					Oid			detached = RangeVarGetRelid(reinterpret_cast<PartitionCmd *>(command->def)->name, NoLock, true);
+
+					if (OidIsValid(detached))
+						drop_unneeded_guards(detached);
+				}
+				break;
 			default:
 				break;
 		}
@@ -260,6 +255,27 @@ complete_alter_table(AlterTableStmt *statement)
 
 namespace
 {
+
+/*
+ * A referenced table is to become a partition or an inheritance child: its
+ * guards must fit. What the command itself will refuse is left to it.
+ */
+void
+prepare_attach(AlterTableStmt *statement, AlterTableCmd *command)
+{
+	bool		attach = command->subtype == AT_AttachPartition;
+	Oid			table = RangeVarGetRelid(statement->relation, NoLock, true);
+	Oid			other = RangeVarGetRelid(attach ? reinterpret_cast<PartitionCmd *>(command->def)->name :
+										 reinterpret_cast<RangeVar *>(command->def), NoLock, true);
+	Oid			parent = attach ? table : other;
+	Oid			child = attach ? other : table;
+
+	if (!OidIsValid(parent) || !OidIsValid(child) || !pg::owns_table(child, GetUserId()) ||
+		rules_referencing(child).empty())
+		return;
+	LockRelationOid(child, AccessExclusiveLock);
+	prepare_guards_for_parent(child, parent);
+}
 
 /* The tables of which a column of pg_class, their schema or their owner, has one of these values. */
 List *
@@ -341,7 +357,9 @@ integrity_keep_keys(PG_FUNCTION_ARGS)
 		{
 			auto	   *command = static_cast<AlterTableCmd *>(lfirst(cell));
 
-			if (command->subtype == AT_DetachPartition)
+			if (command->subtype == AT_AttachPartition || command->subtype == AT_AddInherit)
+				prepare_attach(castNode(AlterTableStmt, statement), command);
+			else if (command->subtype == AT_DetachPartition)
 			{
 				auto	   *detach = reinterpret_cast<PartitionCmd *>(command->def);
 

@@ -124,8 +124,8 @@ to_key_type(Probe *probe, Datum value, Datum *key)
 			{
 				Oid			function = InvalidOid;
 
-				if (find_coercion_pathway(compare.key_type, compare.element_type, COERCION_ASSIGNMENT, &function) ==
-					COERCION_PATH_FUNC)
+				if (find_cast(compare.key_type, compare.element_type, COERCION_ASSIGNMENT, &function) &&
+					OidIsValid(function))
 					*key = OidFunctionCall3(function, value, Int32GetDatum(-1), BoolGetDatum(false));
 				return true;
 			}

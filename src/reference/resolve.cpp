@@ -270,6 +270,12 @@ resolve_column(Rule *rule, Problem *problem)
 	if (!read_side(rule->referencing, rule->column, &from, problem) ||
 		!check_table(from, rule->referencing, "referencing", problem))
 		return false;
+	/* They look like arrays to the catalogs, but cannot be empty or hold a null. */
+	if (from.base_type == INT2VECTOROID || from.base_type == OIDVECTOROID)
+		return refuse(problem, ERRCODE_DATATYPE_MISMATCH,
+					  psprintf("column \"%s\" is of type %s, which is no array", NameStr(from.column.attname),
+							   format_type_be(from.base_type)),
+					  nullptr, psprintf("Make it %s.", from.base_type == INT2VECTOROID ? "smallint[]" : "oid[]"));
 	rule->declared_element_type = get_element_type(from.base_type);
 	rule->is_array = OidIsValid(rule->declared_element_type);
 	if (!rule->is_array)
