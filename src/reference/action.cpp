@@ -116,12 +116,19 @@ key_to_element(const Comparison &compare, Datum key, Datum *element)
 	}
 }
 
+/* Without a length: "character" alone would mean character(1). */
+char *
+type_for_sql(Oid type)
+{
+	return format_type_extended(type, -1, FORMAT_TYPE_TYPEMOD_GIVEN | FORMAT_TYPE_FORCE_QUALIFY);
+}
+
 /* The condition under which a row refers to one of the keys in $1; see integrity.contains_any() about indexes. */
 char *
 match_condition(const Rule &rule, const char *column)
 {
 	if (!rule.is_array)
-		return psprintf("integrity.contains_any(ARRAY[x.%s::%s], $1)", column, format_type_be_qualified(rule.element_type));
+		return psprintf("integrity.contains_any(ARRAY[x.%s::%s], $1)", column, type_for_sql(rule.element_type));
 	return psprintf("integrity.contains_any(x.%s, $1)", column);
 }
 
@@ -167,7 +174,7 @@ statement_text(const Rule &rule, Statement statement)
 				return psprintf("UPDATE %s x SET %s = $2 WHERE %s", table, column, match);
 			/* The cast checks the constraints, where elements are of a domain. */
 			return psprintf("UPDATE %s x SET %s = integrity.replace_elements(x.%s, $1, $2::%s) WHERE %s", table, column,
-							column, format_type_be_qualified(rule.declared_element_type), match);
+							column, type_for_sql(rule.declared_element_type), match);
 	}
 	pg_unreachable();
 }

@@ -351,7 +351,7 @@ struct NamedRule
 };
 
 NamedRule
-read_named_rule(FunctionCallInfo fcinfo)
+read_named_rule(FunctionCallInfo fcinfo, LOCKMODE lock)
 {
 	NamedRule	named;
 
@@ -359,6 +359,7 @@ read_named_rule(FunctionCallInfo fcinfo)
 	named.table = PG_GETARG_OID(0);
 	named.name = *PG_GETARG_NAME(1);
 	require_owner(named.table, owner_hint);
+	LockRelationOid(named.table, lock);
 	named.trigger = find_rule(named.table, named.name);
 	return named;
 }
@@ -414,16 +415,14 @@ integrity_add_reference(PG_FUNCTION_ARGS)
 PGDLLEXPORT Datum
 integrity_validate_reference(PG_FUNCTION_ARGS)
 {
-	NamedRule	named = read_named_rule(fcinfo);
+	/* The locks of VALIDATE CONSTRAINT: writers may go on on both sides. */
+	NamedRule	named = read_named_rule(fcinfo, ShareUpdateExclusiveLock);
 
 	if (!OidIsValid(named.trigger))
 	{
 		alter_native(named, "VALIDATE CONSTRAINT");
 		PG_RETURN_VOID();
 	}
-
-	/* The locks of VALIDATE CONSTRAINT: writers may go on on both sides. */
-	LockRelationOid(named.table, ShareUpdateExclusiveLock);
 
 	const Rule *rule = fetch_rule(named.trigger);
 
@@ -445,7 +444,7 @@ integrity_validate_reference(PG_FUNCTION_ARGS)
 PGDLLEXPORT Datum
 integrity_drop_reference(PG_FUNCTION_ARGS)
 {
-	NamedRule	named = read_named_rule(fcinfo);
+	NamedRule	named = read_named_rule(fcinfo, AccessExclusiveLock);
 	Rule		rule;
 	Problem		problem = {};
 
@@ -456,8 +455,11 @@ integrity_drop_reference(PG_FUNCTION_ARGS)
 	}
 
 	/* One that cannot be carried out, or not even be read, can still be dropped. */
-	LockRelationOid(named.table, AccessExclusiveLock);
 	load_rule(named.trigger, &rule, &problem);
+
+	/* Somebody may be declaring another rule just now, and count on the guards that are there. */
+	if (OidIsValid(rule.referenced))
+		LockRelationOid(rule.referenced, AccessExclusiveLock);
 	run_ddl(psprintf("DROP TRIGGER %s ON %s", quote_identifier(NameStr(named.name)), table_for_sql(named.table, false)));
 	if (OidIsValid(rule.referenced))
 		drop_unneeded_guards(rule.referenced);

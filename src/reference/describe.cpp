@@ -67,6 +67,12 @@ integrity_describe_rule(PG_FUNCTION_ARGS)
 	if (get_call_result_type(fcinfo, nullptr, &desc) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "return type must be a row type");
 
+	if (desc->natts != Columns)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("the installed module and the extension in this database are of different versions"),
+				 errhint("ALTER EXTENSION integrity UPDATE;")));
+
 	bool		works = load_rule(PG_GETARG_OID(0), &rule, &problem);
 	bool		known = OidIsValid(rule.referenced);
 	char	   *column = rule.column > 0 ? get_attname(rule.referencing, rule.column, true) : nullptr;

@@ -347,7 +347,7 @@ drop_unneeded_guards(Oid referenced)
 {
 	ListCell   *cell;
 	List	   *tables = get_rel_relkind(referenced) == RELKIND_PARTITIONED_TABLE ?
-		find_all_inheritors(referenced, ShareRowExclusiveLock, nullptr) : list_make1_oid(referenced);
+		find_all_inheritors(referenced, AccessExclusiveLock, nullptr) : list_make1_oid(referenced);
 
 	foreach(cell, tables)
 		for (const GuardTrigger &each : guards_of(lfirst_oid(cell)))

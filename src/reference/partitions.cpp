@@ -51,7 +51,9 @@ check_leaf(const Rule &rule, Relation partition, Oid leaf_oid, Snapshot snapshot
 		Datum		value;
 
 		CHECK_FOR_INTERRUPTS();
+		MemoryContextSwitchTo(saved);
 		more = table_scan_getnextslot(scan, ForwardScanDirection, slot);
+		MemoryContextSwitchTo(pass);
 		if (more && key_of(slot, key, layout, &value))
 			keys[count++] = datumCopy(value, layout.byval, layout.len);
 		if (count == keys_per_pass || !more)

@@ -270,13 +270,16 @@ key_exists(Probe *probe, Datum value)
 
 	ScanKeyEntryInitializeWithInfo(&scan_key, 0, 1, BTEqualStrategyNumber, subtype == opcintype ? InvalidOid : subtype,
 								   probe->index->rd_indcollation[0], equal, value);
+
+	/* What the access method allocates during a scan lives as long as the scan, not as a row of our caller's. */
+	MemoryContext saved = MemoryContextSwitchTo(probe->memory);
+	bool		found = false;
+
 	index_rescan(probe->scan, &scan_key, 1, nullptr, 0);
-	while (index_getnext_slot(probe->scan, ForwardScanDirection, probe->slot))
-	{
-		if (probe->lock == ProbeLock::None || lock_row(probe, value))
-			return true;
-	}
-	return false;
+	while (!found && index_getnext_slot(probe->scan, ForwardScanDirection, probe->slot))
+		found = probe->lock == ProbeLock::None || lock_row(probe, value);
+	MemoryContextSwitchTo(saved);
+	return found;
 }
 
 void
