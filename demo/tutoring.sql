@@ -1,6 +1,8 @@
 -- A tutoring business keeps arrays of ids: the children of a parent, the students of an enrolment.
--- Its data is broken already. Here is how it is found, and what keeps it from breaking further.
--- Run by demo/run; or in an empty database of your own:  psql -f demo/tutoring.sql
+-- Its data is broken already. Here is how that is found, and what keeps it from breaking further.
+-- Run by demo/run; or in an empty database of your own, as superuser:  psql -f demo/tutoring.sql
+\set QUIET on
+\pset pager off
 \pset footer off
 \pset null '(null)'
 \set SHOW_CONTEXT never
@@ -40,32 +42,39 @@ INSERT INTO sessions VALUES
   (4, 50, 1),                       -- nor an enrolment 50
   (5, 1, 60);                       -- nor a whiteboard 60
 
+TABLE student_profiles ORDER BY id;
 TABLE parent_profiles ORDER BY id;
 TABLE enrolled_courses ORDER BY id;
 TABLE sessions ORDER BY id;
 
-\echo '2. Every reference is declared. What is broken may stay for now: not_valid.'
+\echo '2. Every reference is declared, with what a delete shall do. What is broken may stay for now: not_valid.'
 \echo
+\set ECHO queries
+\o /dev/null
 CREATE EXTENSION integrity;
+-- A child who leaves is taken out of the array; where no child is left, the column becomes NULL.
 SELECT integrity.add_reference('parent_profiles', 'children_ids', 'student_profiles',
-                               on_delete => 'remove element', on_empty => 'set null', not_valid => true)
-       AS "a child leaves the array; no child left: NULL";
+                               on_delete => 'remove element', on_empty => 'set null', not_valid => true);
+-- A student who leaves is taken out of the array; where no student is left, the row goes.
 SELECT integrity.add_reference('enrolled_courses', 'students_id', 'student_profiles',
-                               on_delete => 'remove element', on_empty => 'delete row', not_valid => true)
-       AS "a student leaves the array; no student left: the row goes";
-SELECT integrity.add_reference('enrolled_courses', c, k, not_valid => true)
-       AS "one id in a column: a native foreign key"
-  FROM (VALUES ('tutor_id'::name, 'tutor_profiles'::regclass), ('course_id', 'courses'), ('package_id', 'packages')) AS v (c, k);
-SELECT integrity.add_reference('sessions', 'enrolled_courses_id', 'enrolled_courses', on_delete => 'delete row', not_valid => true)
-       AS "no enrolment, no session";
-SELECT integrity.add_reference('sessions', 'whiteboard_id', 'whiteboards', on_delete => 'set null', not_valid => true)
-       AS "no whiteboard: NULL";
+                               on_delete => 'remove element', on_empty => 'delete row', not_valid => true);
+-- One id in a column becomes a native foreign key.
+SELECT integrity.add_reference('enrolled_courses', 'tutor_id', 'tutor_profiles', not_valid => true);
+SELECT integrity.add_reference('enrolled_courses', 'course_id', 'courses', not_valid => true);
+SELECT integrity.add_reference('enrolled_courses', 'package_id', 'packages', not_valid => true);
+SELECT integrity.add_reference('sessions', 'enrolled_courses_id', 'enrolled_courses', on_delete => 'delete row', not_valid => true);
+SELECT integrity.add_reference('sessions', 'whiteboard_id', 'whiteboards', on_delete => 'set null', not_valid => true);
+\o
+\set ECHO none
 
-\echo '3. SELECT * FROM integrity_report(), some of its columns: exactly the five that were broken.'
 \echo
-SELECT referencing_table, referencing_column, referenced_table, references_checked AS checked,
-       references_broken AS broken, sample, status
+\echo '3. The report, some of its columns. It finds the five broken ids, and nothing else.'
+\echo
+\set ECHO queries
+SELECT referencing_table, referencing_column, referenced_table,
+       references_checked AS checked, references_broken AS broken, sample, status
   FROM integrity_report();
+\set ECHO none
 
 \echo '   One line of it in full:'
 \echo
@@ -77,28 +86,39 @@ SELECT * FROM integrity_report('parent_profiles');
 \echo '4. From now on a broken id is refused, in an array as in a column.'
 \echo
 \set ON_ERROR_STOP off
-\echo 'INSERT INTO parent_profiles VALUES (4, \'Sam\', \'{1,66}\');'
+\set ECHO queries
 INSERT INTO parent_profiles VALUES (4, 'Sam', '{1,66}');
+\set ECHO none
 \set ON_ERROR_STOP on
 
 \echo
 \echo '5. Ben, student 2, leaves.'
 \echo
-\echo 'DELETE FROM student_profiles WHERE id = 2;'
-\echo
+\set ECHO queries
 DELETE FROM student_profiles WHERE id = 2;
-\echo '   Pat keeps {3,1} in that order; of Quinn\'s children none is left, and that is NULL:'
+\set ECHO none
+\echo
+\echo '   Pat keeps {3,1}, in that order. Quinn has no child left, and so NULL. What was broken before is left alone:'
 \echo
 TABLE parent_profiles ORDER BY id;
-\echo '   Enrolment 2 had no student but Ben and is gone, and its sessions 2 and 3 with it:'
+\echo '   Enrolment 2 had no student but Ben. It is gone, and its sessions 2 and 3 with it:'
 \echo
 TABLE enrolled_courses ORDER BY id;
 TABLE sessions ORDER BY id;
 
-\echo '6. Once the data is mended, a rule is validated like any constraint.'
+\echo '6. Which rows are broken? Mend them, and validate the rule like any constraint.'
 \echo
-UPDATE parent_profiles SET children_ids = array_remove(children_ids, 99);
+\set ECHO queries
+SELECT * FROM integrity.broken_references('parent_profiles', 'parent_profiles_children_ids_fkey');
+UPDATE parent_profiles SET children_ids = array_remove(children_ids, 99) WHERE id = 3;
 SELECT integrity.validate_reference('parent_profiles', 'parent_profiles_children_ids_fkey');
-SELECT referencing_table, referencing_column, validated, references_checked AS checked,
-       references_broken AS broken, status
+SELECT referencing_table, referencing_column, validated, references_broken AS broken, status, advice
   FROM integrity_report('parent_profiles');
+\set ECHO none
+
+\echo '   And what is left to do:'
+\echo
+\set ECHO queries
+SELECT referencing_table, referencing_column, references_broken AS broken, sample
+  FROM integrity_report() WHERE status <> 'ok';
+\set ECHO none
