@@ -86,7 +86,7 @@ key_set(FunctionCallInfo fcinfo)
 	state->keys = static_cast<ArrayType *>(palloc(VARSIZE(keys)));
 	memcpy(state->keys, keys, VARSIZE(keys));
 
-	Elements	elements = take_apart(state->keys, state->compare.key_type, state->compare.key);
+	Elements	elements = take_apart(state->keys, state->compare.key);
 	size_t		count = 0;
 
 	for (int i = 0; i < elements.count; i++)
@@ -114,7 +114,7 @@ mark(FunctionCallInfo fcinfo)
 	Marked		marked;
 
 	marked.array = PG_GETARG_ARRAYTYPE_P(array_argument);
-	marked.elements = take_apart(marked.array, set.compare->element_type, set.compare->element);
+	marked.elements = take_apart(marked.array, set.compare->element);
 	marked.hit = static_cast<bool *>(palloc0(static_cast<size_t>(marked.elements.count) + 1));
 	marked.hits = 0;
 	for (int i = 0; i < marked.elements.count; i++)
@@ -196,7 +196,7 @@ integrity_contains_any(PG_FUNCTION_ARGS)
 {
 	const KeySet &set = key_set(fcinfo);
 	ArrayType  *array = PG_GETARG_ARRAYTYPE_P(array_argument);
-	Elements	elements = take_apart(array, set.compare->element_type, set.compare->element);
+	Elements	elements = take_apart(array, set.compare->element);
 	bool		found = false;
 
 	for (int i = 0; i < elements.count && !found; i++)

@@ -85,7 +85,7 @@ elements_of(const Rule &rule, Value value)
 	if (value.isnull)
 		return {};
 	if (rule.is_array)
-		return distinct_elements(take_apart(DatumGetArrayTypeP(value.datum), rule.element_type, layout), layout,
+		return distinct_elements(take_apart(DatumGetArrayTypeP(value.datum), layout), layout,
 								 &has_null);
 
 	auto	   *single = static_cast<Datum *>(palloc(sizeof(Datum)));
@@ -100,7 +100,7 @@ reject_elements(const Rule &rule, Relation referencing, Value value)
 	if (value.isnull || !(rule.options.reject_nulls || rule.options.reject_duplicates))
 		return;
 
-	Elements	elements = take_apart(DatumGetArrayTypeP(value.datum), rule.element_type, rule.compare.element);
+	Elements	elements = take_apart(DatumGetArrayTypeP(value.datum), rule.compare.element);
 
 	if (rule.options.reject_nulls && std::find(elements.nulls, elements.nulls + elements.count, true) !=
 		elements.nulls + elements.count)

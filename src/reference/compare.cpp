@@ -166,11 +166,11 @@ contains(const KeySet &set, Datum element)
 }
 
 Elements
-take_apart(ArrayType *array, Oid element_type, Layout layout)
+take_apart(ArrayType *array, Layout layout)
 {
 	Elements	elements;
 
-	deconstruct_array(array, element_type, layout.len, layout.byval, layout.align,
+	deconstruct_array(array, ARR_ELEMTYPE(array), layout.len, layout.byval, layout.align,
 					  &elements.values, &elements.nulls, &elements.count);
 	return elements;
 }

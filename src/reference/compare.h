@@ -77,7 +77,7 @@ struct Elements
 	int			count;
 };
 
-Elements	take_apart(ArrayType *array, Oid element_type, Layout layout);
+Elements	take_apart(ArrayType *array, Layout layout);
 
 /* The distinct non-null elements, by their bytes; "values" is reused. */
 std::span<Datum> distinct_elements(const Elements &elements, Layout layout, bool *has_null);
