@@ -98,12 +98,22 @@ ALTER TABLE r DROP COLUMN codes;
 -- The type of a bound column cannot change under the rule either.
 ALTER TABLE k ALTER COLUMN code TYPE int USING 1;
 \echo :SQLSTATE
--- A unique constraint that goes: refused as native, or the rule is a problem and its insert an error;
--- never a check that silently passes or locks nothing. One of the two must show here.
+-- A unique constraint that is gone all the same (by one who turned triggers off): the rule has a problem, and
+-- what it would have to look at is refused on both sides; never a check that silently passes or locks nothing.
 BEGIN;
+SET LOCAL session_replication_role = replica;
 ALTER TABLE k DROP CONSTRAINT k_code_key;
+SET LOCAL session_replication_role = origin;
 SELECT rule_name, problem FROM rules WHERE col = 'codes';
+SELECT rule_name, status FROM public.integrity_report('r') ORDER BY rule_name;
+SAVEPOINT s;
 INSERT INTO r VALUES (2, NULL, '{a}');
+ROLLBACK TO s;
+DELETE FROM k WHERE code = 'b';
+ROLLBACK TO s;
+UPDATE k SET code = 'x' WHERE code = 'b';
+ROLLBACK TO s;
+INSERT INTO r VALUES (2, '{2}', NULL);                         -- the other rule is not concerned
 ROLLBACK;
 -- Both ways with CASCADE. What is left still holds: key 1 for an update too, and the view tells the truth.
 ALTER TABLE k DROP COLUMN code CASCADE;
@@ -145,6 +155,19 @@ ALTER TABLE k ENABLE TRIGGER integrity_guard_delete;
 SELECT rule_name, enforced, guarded FROM rules;
 DROP TRIGGER integrity_guard_update ON k;
 SELECT rule_name, enforced, guarded FROM rules;
+-- A trigger that merely calls a guard's function, on another event or under another condition, is no guard.
+CREATE TRIGGER look_alike AFTER UPDATE OF id ON k FOR EACH ROW WHEN (false) EXECUTE FUNCTION integrity.guard_update();
+CREATE TABLE k2 (id int PRIMARY KEY);
+CREATE TABLE r2 (ks int[]);
+CREATE TRIGGER look_alike AFTER DELETE ON k2 FOR EACH ROW WHEN (false) EXECUTE FUNCTION integrity.guard_delete();
+INSERT INTO k2 VALUES (1);
+INSERT INTO r2 VALUES ('{1}');
+SELECT integrity.add_reference('r2', 'ks', 'k2');
+SELECT rule_name, guarded FROM rules ORDER BY 1;
+DELETE FROM k2;
+\echo :SQLSTATE
+DROP TABLE r2, k2;
+DROP TRIGGER look_alike ON k;
 
 -- 5. CREATE OR REPLACE TRIGGER of a rule: other words, at once, in the same session. With 'not valid'
 --    the broken rows of 4 may stay; without, they are refused (23503) and the rule stays as it was.
@@ -157,6 +180,7 @@ SELECT * FROM r ORDER BY id;
 CREATE OR REPLACE TRIGGER r_ks_fkey AFTER INSERT OR UPDATE ON r FOR EACH ROW
   WHEN (integrity.refers(NEW.ks, (NULL::k).id)) EXECUTE FUNCTION integrity.check_reference();
 \echo :SQLSTATE
+SELECT rule_name, on_delete, validated, guarded FROM rules;
 DELETE FROM r;
 CREATE OR REPLACE TRIGGER r_ks_fkey AFTER INSERT OR UPDATE ON r FOR EACH ROW
   WHEN (integrity.refers(NEW.ks, (NULL::k).id)) EXECUTE FUNCTION integrity.check_reference();
@@ -179,7 +203,7 @@ SELECT integrity.add_reference('r2', 'ks', 'k2', on_delete => 'remove element', 
 SELECT replace(pg_get_triggerdef(oid), '1', '2'), tgenabled FROM pg_trigger WHERE tgrelid IN ('r1'::regclass, 'k1'::regclass)
 EXCEPT ALL
 SELECT pg_get_triggerdef(oid), tgenabled FROM pg_trigger WHERE tgrelid IN ('r2'::regclass, 'k2'::regclass);
-SELECT "table", on_delete, enforced, validated, guarded, problem FROM rules ORDER BY 1::text;
+SELECT "table", on_delete, enforced, validated, guarded, problem FROM rules ORDER BY "table"::text;
 DELETE FROM k1 WHERE id = 5;
 SELECT * FROM r1;                                              -- NULL: acted on
 DROP TRIGGER rule ON r1;                                       -- and by hand it goes
@@ -249,6 +273,15 @@ TRUNCATE k_top;
 \echo :SQLSTATE
 SELECT * FROM rules;
 SELECT rows_checked, references_checked, references_broken, status FROM public.integrity_report('r');
+-- A rule disabled on one partition is not enforced; a guard disabled on one does not guard. The advice mends both.
+ALTER TABLE r_low DISABLE TRIGGER r_ks_fkey;
+ALTER TABLE k_low DISABLE TRIGGER integrity_guard_delete;
+SELECT rule_name, enforced, guarded FROM rules;
+\t on
+SELECT advice FROM public.integrity_report('r') \gexec
+SELECT advice FROM public.integrity_report('r') \gexec
+\t off
+SELECT rule_name, enforced, guarded FROM rules;
 -- Dropping a referencing partition, then the table, leaves the keys free.
 DROP TABLE r_low;
 DELETE FROM k WHERE id = 21;

@@ -1,6 +1,6 @@
 SET client_min_messages = warning; CREATE EXTENSION IF NOT EXISTS integrity; RESET client_min_messages;
 -- Deferrable rules: when the check and NO ACTION come, and which version of a row they look at.
--- Guards the constraint-trigger form of a rule, guard_deferred() and the superseded-row test.
+-- Guards the constraint-trigger form of a rule, guard_deferred() and what is checked of a superseded row.
 CREATE SCHEMA deferred;
 SET search_path = deferred, public;
 SET client_min_messages = warning;
@@ -67,7 +67,7 @@ BEGIN;
 INSERT INTO d VALUES (1, '{66}');
 DELETE FROM d WHERE n = 1;
 COMMIT;
--- the row is updated before commit: the latest version counts, the first one is skipped
+-- the row is updated before commit: of what the first version brought only that counts which the latest still holds
 BEGIN;
 INSERT INTO d VALUES (1, '{66}');
 UPDATE d SET ids = '{1}' WHERE n = 1;
@@ -77,13 +77,13 @@ INSERT INTO d VALUES (2, '{1}');
 UPDATE d SET ids = '{66}' WHERE n = 2;
 COMMIT;
 \echo :LAST_ERROR_SQLSTATE
--- the column stays in the update, but the INSERT's own check is now superseded: the update must check all
+-- the column stays in the update, and the INSERT's version is superseded: its elements are checked in the latest
 BEGIN;
 INSERT INTO d VALUES (2, '{66}');
 UPDATE d SET note = 'touched' WHERE n = 2;
 COMMIT;
 \echo :LAST_ERROR_SQLSTATE
--- an old row, broken and repaired and broken again within a transaction
+-- an old row, broken and then touched again: whatever was added and is still there is checked
 BEGIN;
 UPDATE d SET ids = '{66}' WHERE n = 1;
 UPDATE d SET ids = '{66,1}' WHERE n = 1;           -- adds nothing to the version before
@@ -99,6 +99,20 @@ UPDATE d SET ids = '{66}' WHERE n = 1;
 UPDATE d SET ids = '{2}' WHERE n = 1;
 COMMIT;
 SELECT * FROM d ORDER BY n;
+-- an old orphan (the rule was off) does not lock its row, however often one transaction touches it
+ALTER TABLE d DISABLE TRIGGER d_ids_fkey; INSERT INTO d VALUES (9, '{666,1}'); ALTER TABLE d ENABLE TRIGGER d_ids_fkey;
+BEGIN;
+UPDATE d SET note = 'one' WHERE n = 9; UPDATE d SET note = 'two' WHERE n = 9; UPDATE d SET ids = ids || 2 WHERE n = 9;
+COMMIT;
+BEGIN;
+UPDATE d SET ids = '{666,777}' WHERE n = 9; UPDATE d SET ids = '{666,2}' WHERE n = 9;  -- 777 came and went
+COMMIT;
+SELECT * FROM d WHERE n = 9;
+BEGIN;
+UPDATE d SET ids = '{2}' WHERE n = 9; UPDATE d SET ids = '{2,666}' WHERE n = 9;  -- taken out and put in again: added
+COMMIT;
+\echo :LAST_ERROR_SQLSTATE
+DELETE FROM d WHERE n = 9;
 -- a row moved out of the way and back in
 BEGIN;
 INSERT INTO d VALUES (3, '{66}'); DELETE FROM d WHERE n = 3; INSERT INTO d VALUES (3, '{3}');
@@ -229,6 +243,94 @@ RELEASE s;
 COMMIT;
 \echo :LAST_ERROR_SQLSTATE
 SELECT n, ids FROM d ORDER BY n;
+
+--
+-- SET CONSTRAINTS ... IMMEDIATE looks at the version that is live then; later versions are checked in their own turn.
+--
+BEGIN;
+INSERT INTO d VALUES (60, '{91}'); UPDATE d SET ids = '{1}' WHERE n = 60;
+SET CONSTRAINTS ALL IMMEDIATE;
+UPDATE d SET ids = '{91}' WHERE n = 60;
+\echo :LAST_ERROR_SQLSTATE
+ROLLBACK;
+BEGIN;
+INSERT INTO d VALUES (60, '{91}');
+SAVEPOINT s;
+UPDATE d SET ids = '{1}' WHERE n = 60;
+SET CONSTRAINTS ALL IMMEDIATE;                     -- passes: the first version is superseded
+ROLLBACK TO s;                                     -- and is not any more; its check comes back as well
+COMMIT;
+\echo :LAST_ERROR_SQLSTATE
+DO $$
+BEGIN
+  INSERT INTO deferred.d VALUES (61, '{92}');
+  BEGIN
+    SET CONSTRAINTS ALL IMMEDIATE;
+  EXCEPTION WHEN foreign_key_violation THEN
+    RAISE WARNING 'caught';
+  END;
+END $$;                                            -- caught, not mended: refused at commit
+\echo :LAST_ERROR_SQLSTATE
+
+--
+-- Partitions: a row that moves is checked where it arrives, a key that moves may come back.
+--
+CREATE TABLE dp (n int, ids int[]) PARTITION BY RANGE (n);
+CREATE TABLE dp1 PARTITION OF dp FOR VALUES FROM (0) TO (10);
+CREATE TABLE dp2 PARTITION OF dp FOR VALUES FROM (10) TO (20);
+CREATE TABLE pk (id int PRIMARY KEY) PARTITION BY RANGE (id);
+CREATE TABLE pk1 PARTITION OF pk FOR VALUES FROM (0) TO (10);
+CREATE TABLE pk2 PARTITION OF pk DEFAULT;
+INSERT INTO pk SELECT g FROM generate_series(1, 20) g;
+SELECT integrity.add_reference('dp', 'ids', 'pk', "deferrable" => true, initially_deferred => true);
+BEGIN; INSERT INTO dp VALUES (1, '{88}'); UPDATE dp SET n = 11; COMMIT;
+\echo :LAST_ERROR_SQLSTATE
+BEGIN; INSERT INTO dp VALUES (1, '{88}'); UPDATE dp SET n = 11, ids = '{1,11}'; COMMIT;
+BEGIN; UPDATE dp SET n = 1, ids = '{88}'; UPDATE dp SET n = 11; UPDATE dp SET ids = '{1,11}'; COMMIT;
+BEGIN; UPDATE dp SET ids = '{88}'; UPDATE dp SET n = 1; COMMIT;
+\echo :LAST_ERROR_SQLSTATE
+SELECT tableoid::regclass, * FROM dp;
+BEGIN; UPDATE pk SET id = 101 WHERE id = 1; UPDATE pk SET id = 1 WHERE id = 101; COMMIT;
+BEGIN; UPDATE pk SET id = 101 WHERE id = 1; COMMIT;
+\echo :LAST_ERROR_SQLSTATE
+BEGIN; DELETE FROM pk1 WHERE id = 1; INSERT INTO pk VALUES (1); COMMIT;
+BEGIN; DELETE FROM pk1 WHERE id = 1; COMMIT;
+\echo :LAST_ERROR_SQLSTATE
+BEGIN; SET CONSTRAINTS dp_ids_fkey IMMEDIATE; UPDATE pk SET id = 101 WHERE id = 1;
+\echo :LAST_ERROR_SQLSTATE
+ROLLBACK;
+-- a pending check is not lost with a partition (a native key loses it)
+BEGIN; DELETE FROM pk1 WHERE id = 1; ALTER TABLE pk DETACH PARTITION pk1;
+\echo :LAST_ERROR_SQLSTATE
+ROLLBACK;
+-- on_update => 'cascade' acts at once, on_delete waits
+SELECT integrity.drop_reference('dp', 'dp_ids_fkey');
+SELECT integrity.add_reference('dp', 'ids', 'pk', on_update => 'cascade', "deferrable" => true, initially_deferred => true);
+BEGIN;
+UPDATE pk SET id = 102 WHERE id = 1; SELECT ids FROM dp;
+DELETE FROM pk WHERE id = 102; INSERT INTO pk VALUES (102);
+COMMIT;
+BEGIN; INSERT INTO dp VALUES (2, '{555}'); UPDATE pk SET id = 555 WHERE id = 102; COMMIT;
+SELECT * FROM dp ORDER BY n;
+BEGIN; DELETE FROM pk WHERE id = 555; COMMIT;
+\echo :LAST_ERROR_SQLSTATE
+
+--
+-- Two-phase commit: the checks come at PREPARE, the locks stay until the end.
+--
+BEGIN; INSERT INTO d VALUES (70, '{99}'); PREPARE TRANSACTION 'integrity_deferred';
+\echo :LAST_ERROR_SQLSTATE
+BEGIN; DELETE FROM k WHERE id = 67; PREPARE TRANSACTION 'integrity_deferred';
+\echo :LAST_ERROR_SQLSTATE
+BEGIN; INSERT INTO d VALUES (70, '{99,1}'); INSERT INTO k VALUES (99); PREPARE TRANSACTION 'integrity_deferred';
+SET lock_timeout = '100ms';
+DELETE FROM k WHERE id = 1;                        -- held FOR KEY SHARE by the prepared transaction
+\echo :LAST_ERROR_SQLSTATE
+RESET lock_timeout;
+COMMIT PREPARED 'integrity_deferred';
+SELECT n, ids FROM d WHERE n = 70;
+DELETE FROM k WHERE id = 99;
+\echo :LAST_ERROR_SQLSTATE
 
 --
 -- The two tables in two schemas: the rule's name, qualified or not, and ALL reach both sides.

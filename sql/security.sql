@@ -36,6 +36,18 @@ SET check_function_bodies = off;
 :by_hand;
 \echo :SQLSTATE
 RESET check_function_bodies;
+-- A trigger made inside CREATE SCHEMA is a rule like any other.
+RESET ROLE;
+SELECT current_database() AS db \gset
+GRANT CREATE ON DATABASE :"db" TO regress_ref_owner;
+SET ROLE regress_ref_owner;
+CREATE SCHEMA vault_of_ref CREATE TABLE ref (ids int[])
+  CREATE TRIGGER inside AFTER INSERT OR UPDATE ON ref FOR EACH ROW
+    WHEN (integrity.refers(NEW.ids, (NULL::vault.key).id)) EXECUTE FUNCTION integrity.check_reference('on_delete=restrict');
+\echo :SQLSTATE
+RESET ROLE;
+REVOKE CREATE ON DATABASE :"db" FROM regress_ref_owner;
+SET ROLE regress_ref_owner;
 -- So is it for a rule that is not valid, or not enforced.
 SELECT integrity.add_reference('ref', 'ids', 'key', not_valid => true, enforced => false);
 \echo :SQLSTATE
@@ -62,7 +74,7 @@ RESET check_function_bodies;
 
 -- Nothing was left behind by any of these: no row.
 SELECT tgrelid::regclass, tgname FROM pg_trigger
- WHERE tgrelid IN ('ref'::regclass, 'key'::regclass) AND NOT tgisinternal ORDER BY 1::text, 2;
+ WHERE tgrelid IN ('ref'::regclass, 'key'::regclass) AND NOT tgisinternal ORDER BY tgrelid::regclass::text, tgname;
 
 -- 3. REFERENCES on the key column alone, no SELECT, no TRIGGER, no ownership: enough for the
 --    owner of the referencing table, by hand and by function. The guards appear on the key's table.
@@ -310,8 +322,58 @@ SELECT id, codes, moods FROM vault.ref2 ORDER BY id;
 RESET client_min_messages;
 SET search_path = vault, public;
 
--- 9. Every trigger function called directly fails cleanly, by a user without rights: 39P01 or 0A000,
---    never a crash, and no other SQLSTATE.
+-- 9. Code of one's own, to be run with another's rights. regress_ref_owner owns type num, and with it
+--    its casts: functions that tell who runs them. No line of theirs may name the superuser below.
+SET ROLE regress_key_owner;
+CREATE TABLE numbers (id int PRIMARY KEY);
+INSERT INTO numbers VALUES (1), (2), (3);
+GRANT SELECT, REFERENCES ON numbers TO regress_ref_owner;
+SET ROLE regress_ref_owner;
+CREATE TYPE num AS ENUM ('1', '2', '3', '20');
+CREATE FUNCTION num_to_int(num) RETURNS int LANGUAGE plpgsql AS $$
+BEGIN
+  IF (SELECT rolsuper FROM pg_roles WHERE rolname = current_user) THEN RAISE INFO '** num_to_int as superuser **'; END IF;
+  RETURN $1::text::int;
+END $$;
+CREATE FUNCTION int_to_num(int) RETURNS num LANGUAGE plpgsql AS $$
+BEGIN
+  IF (SELECT rolsuper FROM pg_roles WHERE rolname = current_user) THEN RAISE INFO '** int_to_num as superuser **'; END IF;
+  RETURN $1::text::num;
+END $$;
+CREATE FUNCTION num_to_json(num) RETURNS json LANGUAGE plpgsql AS $$
+BEGIN
+  IF (SELECT rolsuper FROM pg_roles WHERE rolname = current_user) THEN RAISE INFO '** num_to_json as superuser **'; END IF;
+  RETURN to_json($1::text);
+END $$;
+CREATE CAST (num AS int) WITH FUNCTION num_to_int(num) AS IMPLICIT;
+CREATE CAST (int AS num) WITH FUNCTION int_to_num(int) AS ASSIGNMENT;
+CREATE CAST (num AS json) WITH FUNCTION num_to_json(num);
+CREATE TABLE nums (num num PRIMARY KEY, many num[], one num, plain int[]);
+-- A rule would call them for whoever writes on either side: 42804.
+SELECT integrity.add_reference('nums', 'many', 'numbers', on_delete => 'remove element', on_update => 'cascade');
+\echo :SQLSTATE
+CREATE TRIGGER by_hand AFTER INSERT OR UPDATE ON nums FOR EACH ROW
+  WHEN (integrity.refers(NEW.many, (NULL::numbers).id)) EXECUTE FUNCTION integrity.check_reference();
+\echo :SQLSTATE
+-- A native foreign key has its own way with them; the report calls them for their owner only, and
+-- for others that reference is unknown.
+ALTER TABLE nums ADD CONSTRAINT nums_one_fkey FOREIGN KEY (one) REFERENCES numbers;
+SELECT integrity.add_reference('nums', 'plain', 'numbers', not_valid => true);
+INSERT INTO nums (num, one) VALUES ('1', '1');
+SELECT rule_name, references_checked, status FROM public.integrity_report('nums');
+RESET ROLE;
+INSERT INTO nums (num, plain) VALUES ('2', '{1}');
+SELECT rule_name, references_checked, status, advice FROM public.integrity_report('nums');
+SELECT * FROM integrity.broken_references('nums', 'nums_one_fkey');
+\echo :SQLSTATE
+-- The row is named by its key without the cast to json.
+ALTER TABLE nums DISABLE TRIGGER nums_plain_fkey;
+UPDATE nums SET plain = '{1,77}' WHERE num::text = '2';
+ALTER TABLE nums ENABLE TRIGGER nums_plain_fkey;
+SELECT row_key, position, value FROM integrity.broken_references('nums', 'nums_plain_fkey');
+
+-- 10. Every trigger function called directly fails cleanly, by a user without rights: 39P01, or 42501
+--     for those of the event triggers; never a crash, and no other SQLSTATE.
 SET ROLE regress_deleter;
 DO $$
 DECLARE f regprocedure;
@@ -328,8 +390,9 @@ BEGIN
 END $$;
 RESET ROLE;
 
--- 10. What PUBLIC may call, use and read. Trigger functions and pure functions may be public;
---     whatever reads or writes tables on a user's behalf must check by itself, as tested above.
+-- 11. What PUBLIC may call, use and read. Trigger functions (whoever restores a dump of own tables must
+--     be able to make the triggers) and pure functions may be public; whatever reads or writes tables on a
+--     user's behalf must check by itself, as tested above.
 --     No function of the extension is SECURITY DEFINER without a search_path of its own: no row.
 SELECT p.proname, p.prorettype::regtype AS returns, p.prosecdef AS definer,
        has_function_privilege('public', p.oid, 'EXECUTE') AS public_execute

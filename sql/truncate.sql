@@ -79,6 +79,24 @@ SELECT integrity.add_reference('self', 'friends', 'self', on_delete => 'restrict
 INSERT INTO self VALUES (1, '{1,2}'), (2, NULL);
 TRUNCATE self;
 SELECT count(*) FROM self;
+-- partitions: the references that remain count, wherever they are
+CREATE TABLE pt (n int, ids int[]) PARTITION BY RANGE (n);
+CREATE TABLE pt1 PARTITION OF pt FOR VALUES FROM (0) TO (10);
+CREATE TABLE pt2 PARTITION OF pt FOR VALUES FROM (10) TO (20);
+CREATE TABLE pk (id int PRIMARY KEY) PARTITION BY RANGE (id);
+CREATE TABLE pk1 PARTITION OF pk FOR VALUES FROM (0) TO (10);
+SELECT integrity.add_reference('pt', 'ids', 'pk');
+INSERT INTO pk VALUES (1); INSERT INTO pt VALUES (1, '{1}'), (11, '{1}');
+TRUNCATE pk, pt1;
+\echo :LAST_ERROR_SQLSTATE
+TRUNCATE pk1, pt1;
+\echo :LAST_ERROR_SQLSTATE
+TRUNCATE pk1, pt1, pt2;
+SELECT (SELECT count(*) FROM pk) + (SELECT count(*) FROM pt) AS rows;
+-- rolled back with everything else
+INSERT INTO pk VALUES (1);
+BEGIN; TRUNCATE pk, pt; ROLLBACK;
+INSERT INTO pt VALUES (1, '{1}');
 -- the rule is dropped: free again
 SELECT integrity.drop_reference('t', 't_ids_fkey');
 TRUNCATE k;

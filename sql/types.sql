@@ -5,15 +5,16 @@ CREATE SCHEMA types;
 SET search_path = types, public;
 SET client_min_messages = warning;
 
--- Declares t(ids <array type>) against k(id <key type>), writes a good and a broken array, deletes the key, and
--- says what came of each: "declared, good accepted, broken refused (23503), element removed" is a working pair.
+-- Declares t(ids <array type>) against k(id <key type>), writes a good and a broken array, makes the good key the
+-- broken one and back, deletes the key, and says what came of each: "declared, good accepted, broken refused (23503),
+-- cascaded, element removed" is a working pair. ("the new key does not fit": the key's type is too small for it.)
 CREATE FUNCTION try_pair(array_type text, key_type text, good text, broken text) RETURNS text LANGUAGE plpgsql AS $$
-DECLARE said text; left_over text;
+DECLARE said text; left_over text; there boolean; back boolean;
 BEGIN
   EXECUTE format('CREATE TABLE k (id %s PRIMARY KEY)', key_type);
   EXECUTE format('CREATE TABLE t (ids %s)', array_type);
   BEGIN
-    PERFORM integrity.add_reference('t', 'ids', 'k', on_delete => 'remove element');
+    PERFORM integrity.add_reference('t', 'ids', 'k', on_delete => 'remove element', on_update => 'cascade');
     EXECUTE format('INSERT INTO k VALUES (%L)', good);
     said := 'declared';
     BEGIN
@@ -24,6 +25,13 @@ BEGIN
       EXECUTE format('INSERT INTO t VALUES (%L)', ARRAY[good, broken]);
       said := said || ', BROKEN ACCEPTED';
     EXCEPTION WHEN OTHERS THEN said := said || ', broken refused (' || SQLSTATE || ')'; END;
+    BEGIN
+      EXECUTE format('UPDATE k SET id = %L', broken);
+      EXECUTE format('SELECT ids = %L FROM t', ARRAY[broken, NULL, broken]) INTO there;
+      EXECUTE format('UPDATE k SET id = %L', good);
+      EXECUTE format('SELECT ids = %L FROM t', ARRAY[good, NULL, good]) INTO back;
+      said := said || CASE WHEN there AND back THEN ', cascaded' ELSE ', NOT CASCADED' END;
+    EXCEPTION WHEN numeric_value_out_of_range THEN said := said || ', the new key does not fit'; END;
     BEGIN
       DELETE FROM k;
       SELECT ids::text INTO left_over FROM t;
@@ -40,6 +48,7 @@ CREATE DOMAIN positive AS int CHECK (VALUE > 0);
 CREATE DOMAIN id_list AS int[] CHECK (cardinality(VALUE) < 10);
 CREATE DOMAIN positive_list AS positive[];
 CREATE DOMAIN name_of AS text;
+CREATE TYPE full_name AS (first text, last text);
 
 --
 -- Integers: all nine pairs work, with a value that fits no smaller type as "broken" where the array can hold one.
@@ -79,7 +88,10 @@ SELECT try_pair('text[]', 'varchar(10)', 'a', 'b');
 SELECT try_pair('varchar[]', 'text', 'a', 'b');
 SELECT try_pair('varchar(3)[]', 'varchar(10)', 'abc', 'abd');
 SELECT try_pair('name[]', 'name', 'a', 'b');
-SELECT try_pair('char(4)[]', 'char(4)', 'a', 'b');
+SELECT try_pair('char(4)[]', 'char(4)', 'abc', 'abd');
+SELECT try_pair('bpchar[]', 'bpchar', 'abc', 'abd');
+SELECT try_pair('bit(3)[]', 'bit(3)', '101', '111');
+SELECT try_pair('"char"[]', '"char"', 'a', 'b');
 SELECT try_pair('color[]', 'color', 'red', 'green');
 SELECT try_pair('date[]', 'date', '2024-02-29', '2024-03-01');
 SELECT try_pair('timestamptz[]', 'timestamptz', '2024-02-29 12:00+00', '2024-02-29 13:00+00');
@@ -91,6 +103,14 @@ SELECT try_pair('float8[]', 'float8', '0.5', 'NaN');
 SELECT try_pair('inet[]', 'inet', '10.0.0.1', '10.0.0.2');
 SELECT try_pair('interval[]', 'interval', '1 day', '25 hours');
 SELECT try_pair('int4range[]', 'int4range', '[1,5)', '[1,6)');
+SELECT try_pair('full_name[]', 'full_name', '(Ada,Lovelace)', '(Ada,)');
+SELECT try_pair('text[]', 'text', repeat('x', 1000), repeat('x', 1001));
+-- types that are stored alike, and one that an implicit cast turns into the key's
+SELECT try_pair('regclass[]', 'oid', '1259', '1247');
+SELECT try_pair('oid[]', 'regclass', '1259', '1247');
+SELECT try_pair('text[]', 'name', 'a', 'b');
+SELECT try_pair('name[]', 'text', 'a', 'b');
+SELECT try_pair('text[]', 'char(4)', 'abc', 'abd');
 -- integers may refer to a numeric key (int is cast to numeric, as native does)
 SELECT try_pair('int4[]', 'numeric', '3', '4');
 SELECT try_pair('int8[]', 'numeric(20,2)', '3', '4');
@@ -102,9 +122,20 @@ CREATE TABLE money_ref (ids numeric[]);
 SELECT integrity.add_reference('money_ref', 'ids', 'money_key', on_delete => 'null element', on_update => 'cascade');
 INSERT INTO money_key VALUES (1.5), (2);
 INSERT INTO money_ref VALUES ('{1.50,2.000}'), ('{1.5000}');
-UPDATE money_key SET id = 2.0 WHERE id = 2;         -- equal: no key change
+UPDATE money_key SET id = 2.0 WHERE id = 2;         -- equal, and written in another way: carried along, as native
 DELETE FROM money_key WHERE id = 1.500;
 SELECT * FROM money_ref ORDER BY ids::text;
+-- a cascade into a narrower type: too long is an error, and what was rounded is no key
+CREATE TABLE long_key (id varchar(10) PRIMARY KEY); CREATE TABLE short_ref (ids varchar(3)[]);
+CREATE TABLE exact_key (id numeric PRIMARY KEY); CREATE TABLE rounded_ref (ids numeric(10,1)[]);
+SELECT integrity.add_reference('short_ref', 'ids', 'long_key', on_update => 'cascade');
+SELECT integrity.add_reference('rounded_ref', 'ids', 'exact_key', on_update => 'cascade');
+INSERT INTO long_key VALUES ('abc'); INSERT INTO short_ref VALUES ('{abc}');
+INSERT INTO exact_key VALUES (1.5); INSERT INTO rounded_ref VALUES ('{1.5}');
+UPDATE long_key SET id = 'abcd';
+\echo :LAST_ERROR_SQLSTATE
+UPDATE exact_key SET id = 1.25;
+\echo :LAST_ERROR_SQLSTATE
 -- blanks at the end of char(n) do not count
 CREATE TABLE char_key (id char(6) PRIMARY KEY);
 CREATE TABLE char_ref (ids char(3)[]);
@@ -113,6 +144,18 @@ INSERT INTO char_key VALUES ('a'), ('abcdef');
 INSERT INTO char_ref VALUES ('{a,"a  "}');
 DELETE FROM char_key WHERE id = 'a';
 SELECT * FROM char_ref;
+-- one value by trigger, in a type whose plain name means one character
+CREATE TABLE one_key (id char(6) PRIMARY KEY, flags bit(3) UNIQUE);
+CREATE TABLE one_ref (id char(6), flags bit(3));
+CREATE TRIGGER one_id AFTER INSERT OR UPDATE ON one_ref FOR EACH ROW WHEN (integrity.refers(NEW.id, (NULL::one_key).id))
+  EXECUTE FUNCTION integrity.check_reference('on_delete=delete row', 'on_update=cascade');
+CREATE TRIGGER one_flags AFTER INSERT OR UPDATE ON one_ref FOR EACH ROW
+  WHEN (integrity.refers(NEW.flags, (NULL::one_key).flags)) EXECUTE FUNCTION integrity.check_reference('on_update=cascade');
+INSERT INTO one_key VALUES ('a', '100'), ('abc', '101'), ('abd', '111');
+INSERT INTO one_ref VALUES ('a', '100'), ('abc', '101'), ('abd', '111');
+DELETE FROM one_key WHERE id = 'a';
+UPDATE one_key SET id = 'xyz', flags = '001' WHERE id = 'abc';
+SELECT * FROM one_ref ORDER BY id;
 -- -0 and 0 are equal, NaN equals NaN
 CREATE TABLE float_key (id float8 PRIMARY KEY);
 CREATE TABLE float_ref (ids float8[]);
@@ -139,17 +182,22 @@ CREATE DOMAIN never_null AS int CHECK (VALUE IS NOT NULL);
 CREATE TABLE dom_key (id int PRIMARY KEY);
 CREATE TABLE dom_ref (ids two_at_least);
 CREATE TABLE dom_null (ids never_null[]);
+CREATE TABLE dom_new (ids positive[]);
 SELECT integrity.add_reference('dom_ref', 'ids', 'dom_key', on_delete => 'remove element');
 SELECT integrity.add_reference('dom_null', 'ids', 'dom_key', on_delete => 'null element');
-INSERT INTO dom_key VALUES (1), (2), (3), (4);
+SELECT integrity.add_reference('dom_new', 'ids', 'dom_key', on_update => 'cascade');
+INSERT INTO dom_key VALUES (1), (2), (3), (4), (5);
 INSERT INTO dom_ref VALUES ('{1,2,3}');
 INSERT INTO dom_null VALUES ('{4}');
+INSERT INTO dom_new VALUES ('{5}');
 DELETE FROM dom_key WHERE id = 1;
 DELETE FROM dom_key WHERE id = 2;
 \echo :LAST_ERROR_SQLSTATE
 DELETE FROM dom_key WHERE id = 4;
 \echo :LAST_ERROR_SQLSTATE
-SELECT * FROM dom_ref; SELECT * FROM dom_null;
+UPDATE dom_key SET id = -5 WHERE id = 5;
+\echo :LAST_ERROR_SQLSTATE
+SELECT * FROM dom_ref; SELECT * FROM dom_null; SELECT * FROM dom_new;
 -- a NOT NULL column and on_empty => 'set null': the error is the column's
 CREATE TABLE not_null (ids int[] NOT NULL);
 SELECT integrity.add_reference('not_null', 'ids', 'dom_key', on_delete => 'remove element', on_empty => 'set null');
@@ -170,6 +218,14 @@ SELECT try_pair('boolean[]', 'int', 'true', 'false');
 SELECT try_pair('numeric[]', 'int', '1', '2');     -- native refuses it too: int has no operator with numeric
 SELECT try_pair('json[]', 'int', '1', '2');
 SELECT try_pair('int[]', 'int[]', '{1}', '{2}');
+SELECT try_pair('point[]', 'int', '(1,1)', '(2,2)');
+-- the two vector types of the system catalogs are no arrays to write to: none of them may be empty or hold a NULL
+CREATE TABLE vector_key (id int2 PRIMARY KEY, o oid UNIQUE);
+CREATE TABLE vector_ref (ids int2vector, oids oidvector);
+SELECT integrity.add_reference('vector_ref', 'ids', 'vector_key');
+\echo :LAST_ERROR_SQLSTATE
+SELECT integrity.add_reference('vector_ref', 'oids', 'vector_key', 'o');
+\echo :LAST_ERROR_SQLSTATE
 
 --
 -- Collations. A nondeterministic one makes more values equal; both sides must then have the same one, or the

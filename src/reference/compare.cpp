@@ -19,10 +19,16 @@ layout_of(Oid type)
 namespace
 {
 
-/* Does this operator family say that equal means equal bytes? */
+/*
+ * Does this operator family say that equal means equal bytes? Of char(n) some
+ * minor versions say so wrongly: its padding does not count.
+ */
 bool
 has_equal_image(Oid opfamily, Oid opcintype, Oid collation)
 {
+	if (opcintype == BPCHAROID)
+		return false;
+
 	Oid			proc = get_opfamily_proc(opfamily, opcintype, opcintype, BTEQUALIMAGE_PROC);
 
 	return OidIsValid(proc) && DatumGetBool(OidFunctionCall1Coll(proc, collation, ObjectIdGetDatum(opcintype)));

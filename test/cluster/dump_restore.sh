@@ -6,33 +6,29 @@
 # twice, or a not valid rule refused for its broken rows), qualified names in the rule's WHEN (the restore
 # runs with an empty search_path).
 #
-# PGBIN: folder of psql, pg_dump, pg_restore.  SCRATCH: a writable folder.  PGHOST, PGPORT, PGUSER: a running
-# throw-away server, as superuser.  Exit 0 if all is well; else 1, after printing every difference.
+# Run by test/run, which gives PGBIN, SCRATCH and TOP. It makes a server of its own.
+# Exit 0 if all is well; else 1, after printing every difference.
 set -euo pipefail
-: "${PGBIN:?}" "${SCRATCH:?}"
-unset PGDATABASE
+: "${PGBIN:?}" "${SCRATCH:?}" "${TOP:?}"
+# shellcheck source=test/lib.sh
+source "$TOP/test/lib.sh"
 
 source_db=regress_dump_source
 failures=0
-databases=("$source_db")
-files=$(mktemp -d "$SCRATCH/dump_restore.XXXXXX")
+files=$SCRATCH/files
 
 sql() { "$PGBIN/psql" -X -q -A -t -v ON_ERROR_STOP=1 -v SHOW_CONTEXT=never -d "$1" "${@:2}"; }
-finish() {
-  local db
-  for db in "${databases[@]}"; do
-    sql postgres -c "SET client_min_messages = error" -c "DROP DATABASE IF EXISTS $db" || true
-  done
-  rm -rf "$files"
-}
-trap finish EXIT
+trap 'stop_server server immediate' EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
+mkdir "$files"
+make_server server
+start_server server
+use_server server
 
 fail() { echo "FAILED: $*"; failures=$((failures + 1)); }
 fresh() {  # a new, empty database
-  databases+=("$1")
-  sql postgres -c "SET client_min_messages = error" -c "DROP DATABASE IF EXISTS $1" -c "CREATE DATABASE $1 TEMPLATE template0"
+  sql postgres -c "CREATE DATABASE $1 TEMPLATE template0"
 }
 
 fresh "$source_db"
