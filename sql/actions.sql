@@ -184,6 +184,19 @@ DELETE FROM k WHERE id = 2;
 SELECT * FROM left_over;
 SELECT n, ids FROM t_remove WHERE n IN (1, 17) ORDER BY n;
 DROP TRIGGER a_chain ON k;
+-- a key that is handled, comes back and is deleted again within one statement: what the guard has on record belongs
+-- to one transition table, and the native cascade's DELETE has another one
+SELECT refill();
+INSERT INTO owner VALUES (1) ON CONFLICT DO NOTHING;
+CREATE FUNCTION come_back() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+  INSERT INTO actions.k (id, owner) VALUES (OLD.id, 1); UPDATE actions.t_remove SET ids = ids || OLD.id WHERE n = 1; RETURN NULL;
+END $$;
+CREATE TRIGGER z_come_back AFTER DELETE ON k FOR EACH ROW WHEN (OLD.owner IS NULL) EXECUTE FUNCTION come_back();
+WITH a AS (DELETE FROM k WHERE id = 2 RETURNING id) DELETE FROM owner WHERE id = 1 AND EXISTS (SELECT FROM a);
+DROP TRIGGER z_come_back ON k;
+SELECT * FROM left_over;
+SELECT n, ids FROM t_remove WHERE n = 1;
 -- a function that deletes, puts back and deletes again in one transaction
 SELECT refill();
 BEGIN;

@@ -242,6 +242,13 @@ INSERT INTO ci_ref VALUES ('{carl}');
 UPDATE ci_key SET id = 'ANNA' WHERE id = 'anna';   -- equal: no key change, nothing is refused
 DELETE FROM ci_key WHERE id = 'Anna';
 SELECT * FROM ci_ref;
+-- an index of another collation finds other rows: it must not be used
+CREATE INDEX ON ci_ref USING gin (ids COLLATE "C");
+SET enable_seqscan = off;
+INSERT INTO ci_key VALUES ('Carl'); INSERT INTO ci_ref VALUES ('{CARL}');
+DELETE FROM ci_key WHERE id = 'Carl';
+RESET enable_seqscan;
+SELECT * FROM ci_ref ORDER BY ids::text;
 -- the duplicate check uses the same equality
 CREATE TABLE ci_strict (ids text[] COLLATE ci);
 SELECT integrity.add_reference('ci_strict', 'ids', 'ci_key', duplicate_elements => 'reject');

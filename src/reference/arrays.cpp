@@ -291,6 +291,9 @@ integrity_contains_any_support(PG_FUNCTION_ARGS)
 
 		auto	   *call = castNode(FuncExpr, index->node);
 
+		/* An index with another collation may not find what the function would. */
+		if (OidIsValid(index->indexcollation) && index->indexcollation != call->inputcollid)
+			return Datum{};
 		if (!same_array_type(call->args) ||
 			!is_pseudo_constant_for_index(index->root, static_cast<Node *>(lsecond(call->args)), index->index))
 			return Datum{};

@@ -277,15 +277,16 @@ CREATE FUNCTION integrity.drop_reference(referencing_table regclass, rule_name n
 	AS 'MODULE_PATHNAME', 'integrity_drop_reference';
 
 /**
- * Makes the guard triggers that are missing on a referenced table, and enables those that are disabled. Only needed where
- * somebody dropped or disabled them: declaring a rule makes them.
+ * Makes the guard triggers that are missing on a referenced table, enables those that are disabled, and removes those that
+ * no rule needs any more. Only needed where somebody dropped or disabled them, renamed a deferrable rule, or dropped a
+ * referencing table: declaring a rule makes its guards, and integrity.drop_reference() removes them.
  *
  * Parameters:
  *   referenced_table  the table; it must be yours
  *
- * Locks: SHARE ROW EXCLUSIVE on the table.
+ * Locks: SHARE ROW EXCLUSIVE on the table; ACCESS EXCLUSIVE if it removes a guard.
  *
- * Errors: 42501 not the owner.
+ * Errors: 42501 not the owner; 42809 not a table; 42P01 no such table.
  *
  * Example:
  *   SELECT integrity.add_guards('student_profiles');
@@ -297,11 +298,14 @@ CREATE FUNCTION integrity.add_guards(referenced_table regclass) RETURNS void
 /**
  * The event trigger function that makes a CREATE TRIGGER written by hand the same as integrity.add_reference(): it checks
  * the form, the privileges and the existing rows (unless 'not valid'), and makes the missing guards. It also gives new
- * partitions of a referenced table their TRUNCATE guard. While check_function_bodies is off, as pg_dump sets it for a
- * restore, it only checks form and privileges: a dump holds the guards itself. The rows of a partition that is attached are checked,
- * too.
+ * partitions of a referenced table their TRUNCATE guard, checks the rows of a partition that is attached to a referencing
+ * table, lets a rule that is enabled wait for those who are just deleting keys without knowing it, and removes the guards
+ * that a detached partition no longer needs.
  *
- * Locks: SHARE ROW EXCLUSIVE on the referenced table.
+ * While check_function_bodies is off, as pg_dump sets it for a restore, it only checks form and privileges: a dump holds
+ * the guards itself, and its rows were checked when they were written.
+ *
+ * Locks: SHARE ROW EXCLUSIVE on the referenced table, for CREATE TRIGGER, ENABLE TRIGGER and ATTACH PARTITION.
  *
  * Errors: those of integrity.add_reference(); 42P17 the trigger is not of the right form.
  */
@@ -316,13 +320,15 @@ CREATE EVENT TRIGGER integrity_complete_rule ON ddl_command_end
 	EXECUTE FUNCTION integrity.complete_rule();
 
 /**
- * The event trigger function that keeps a partition of a referenced table from being detached or dropped while its keys
- * are referenced.
+ * The event trigger function that keeps a partition of a referenced table from being detached or dropped, by itself, with
+ * its schema or with its owner, while its keys are referenced. Before a referenced table is attached as a partition or
+ * becomes an inheritance child, it makes the table's guards fit for that.
  *
  * Locks: ACCESS EXCLUSIVE on the partition and the table it is a partition of, as the commands themselves; ROW SHARE on
  * the referencing tables.
  *
- * Errors: 23503 a key of the partition is still referenced; 0A000 DETACH CONCURRENTLY.
+ * Errors: 23503 a key of the partition is still referenced; 0A000 DETACH CONCURRENTLY; 55006 a check of the partition was
+ * put off and has not been made yet.
  */
 CREATE FUNCTION integrity.keep_keys() RETURNS event_trigger
 	LANGUAGE c
