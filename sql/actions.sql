@@ -188,6 +188,7 @@ DROP TRIGGER a_chain ON k;
 -- to one transition table, and the native cascade's DELETE has another one
 SELECT refill();
 INSERT INTO owner VALUES (1) ON CONFLICT DO NOTHING;
+ALTER TABLE k ALTER CONSTRAINT k_owner_fkey DEFERRABLE INITIALLY DEFERRED;
 CREATE FUNCTION come_back() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
   INSERT INTO actions.k (id, owner) VALUES (OLD.id, 1); UPDATE actions.t_remove SET ids = ids || OLD.id WHERE n = 1; RETURN NULL;
