@@ -480,9 +480,9 @@ integrity_add_guards(PG_FUNCTION_ARGS)
 				 errmsg("\"%s\" is not a table", get_rel_name(table)),
 				 errhint("Name a table that is referenced.")));
 	LockRelationOid(table, ShareRowExclusiveLock);
+	drop_unneeded_guards(table); /* first: one of them may have the name of one that is missing */
 	for (const Rule *rule : rules_referencing(table))
 		ensure_guards(*rule);
-	drop_unneeded_guards(table);
 	PG_RETURN_VOID();
 }
 }

@@ -343,7 +343,8 @@ integrity_guard_update(PG_FUNCTION_ARGS)
 
 /*
  * The check of deferrable NO ACTION rules, at the time that SET CONSTRAINTS
- * says. It serves the rules that have its own name.
+ * says. It serves the rules that have its own name, and those that have no
+ * guard of their name.
  */
 PGDLLEXPORT Datum
 integrity_guard_deferred(PG_FUNCTION_ARGS)
@@ -369,7 +370,9 @@ integrity_guard_deferred(PG_FUNCTION_ARGS)
 		Datum		old_key;
 		Datum		new_key;
 
-		if (!rule.deferrable || !no_action || strcmp(deferred_guard_name(rule), data->tg_trigger->tgname) != 0)
+		/* One of its own name sees to it; without one, it is ours: the rule or we may have been renamed meanwhile. */
+		if (!rule.deferrable || !no_action ||
+			(strcmp(deferred_guard_name(rule), data->tg_trigger->tgname) != 0 && left_to_deferred_guard(rule, rel)))
 			continue;
 		if (!key_of(data->tg_trigslot, column, layout, &old_key))
 			continue;

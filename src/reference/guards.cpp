@@ -251,6 +251,9 @@ ensure_deferred_guard(const Rule &rule)
 				 errmsg("trigger \"%s\" for relation \"%s\" already exists", name, get_rel_name(rule.referenced)),
 				 errdetail("A deferrable rule needs a constraint trigger of its name on the referenced table."),
 				 errhint("Choose another rule_name.")));
+
+	/* Checks that were put off would take the new guard for the one that makes them. As ALTER TABLE ADD FOREIGN KEY. */
+	require_no_pending_checks(rule.referenced, "add a deferrable rule to");
 	run_ddl_as_owner(rule.referenced,
 					 psprintf("CREATE CONSTRAINT TRIGGER %s AFTER DELETE OR UPDATE ON %s DEFERRABLE INITIALLY %s "
 							  "FOR EACH ROW EXECUTE FUNCTION integrity.guard_deferred()",
@@ -371,6 +374,19 @@ prepare_guards_for_parent(Oid table, Oid parent)
 			run_ddl_as_owner(table, psprintf("ALTER TRIGGER %s ON %s RENAME TO %s", quote_identifier(NameStr(each.name)),
 											 table_for_sql(table, false), free_trigger_name(table, each.guard, parent)));
 	}
+}
+
+void
+require_no_pending_checks(Oid table, const char *what)
+{
+	ListCell   *cell;
+
+	foreach(cell, find_all_inheritors(table, NoLock, nullptr))
+		if (AfterTriggerPendingOnRel(lfirst_oid(cell)))
+			ereport(ERROR,
+					(errcode(ERRCODE_OBJECT_IN_USE),
+					 errmsg("cannot %s \"%s\" because it has pending trigger events", what, get_rel_name(table)),
+					 errhint("Commit first, or SET CONSTRAINTS ALL IMMEDIATE.")));
 }
 
 bool

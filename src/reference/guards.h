@@ -49,6 +49,9 @@ void		drop_unneeded_guards(Oid referenced);
 /* Makes the guards of a table fit to stand beside the clones that it will get as a partition of "parent". */
 void		prepare_guards_for_parent(Oid table, Oid parent);
 
+/* Raises if this transaction has put off checks of the table or a partition of it. */
+void		require_no_pending_checks(Oid table, const char *what);
+
 /* Are all guards of the rule's key there and enabled? */
 bool		is_guarded(const Rule &rule);
 

@@ -101,13 +101,7 @@ keep_keys(Oid partition_oid, bool concurrently, List *going_too)
 	Relation	partition = table_open(partition_oid, AccessExclusiveLock);
 
 	/* A check that was put off would be lost with the trigger that is to make it. */
-	foreach(cell, find_all_inheritors(partition_oid, AccessShareLock, nullptr))
-		if (AfterTriggerPendingOnRel(lfirst_oid(cell)))
-			ereport(ERROR,
-					(errcode(ERRCODE_OBJECT_IN_USE),
-					 errmsg("cannot remove partition \"%s\" because it has pending trigger events",
-							RelationGetRelationName(partition)),
-					 errhint("Commit first, or SET CONSTRAINTS ALL IMMEDIATE.")));
+	require_no_pending_checks(partition_oid, "remove partition");
 
 	Guarded		guarded = collect_rules(partition, Scope::Above);
 	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
