@@ -365,6 +365,35 @@ BEGIN; DELETE FROM k WHERE id = 80; INSERT INTO k VALUES (80); COMMIT;
 DELETE FROM k WHERE id = 80;
 \echo :LAST_ERROR_SQLSTATE
 
+-- A rename between the delete and the commit does not lose the check that was put off, be it
+-- of the rule or of its guard; and no new guard can take the place of the one that will fire.
+CREATE TABLE rk (id int PRIMARY KEY);
+CREATE TABLE rt (ids int[]);
+SELECT integrity.add_reference('rt', 'ids', 'rk', "deferrable" => true, initially_deferred => true);
+INSERT INTO rk VALUES (1);
+INSERT INTO rt VALUES ('{1}');
+BEGIN;
+DELETE FROM rk;
+ALTER TRIGGER rt_ids_fkey ON rt RENAME TO renamed;
+COMMIT;
+\echo :SQLSTATE
+BEGIN;
+DELETE FROM rk;
+ALTER TRIGGER rt_ids_fkey ON rk RENAME TO renamed;
+COMMIT;
+\echo :SQLSTATE
+BEGIN;
+DELETE FROM rk;
+ALTER TRIGGER rt_ids_fkey ON rt RENAME TO renamed;
+SELECT integrity.add_guards('rk');
+\echo :SQLSTATE
+ROLLBACK;
+-- A guard that was renamed is replaced by add_guards(): one trigger, named as the rule.
+ALTER TRIGGER rt_ids_fkey ON rk RENAME TO renamed;
+SELECT integrity.add_guards('rk');
+SELECT tgname FROM pg_trigger WHERE tgrelid = 'rk'::regclass AND tgfoid = 'integrity.guard_deferred'::regproc;
+DROP TABLE rk, rt;
+
 RESET search_path;
 DROP SCHEMA deferred CASCADE;
 DROP SCHEMA deferred_other CASCADE;
