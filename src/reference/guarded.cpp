@@ -35,8 +35,7 @@ another_row_provides(const Rule &rule, Datum key)
 	Probe		probe;
 
 	CommandCounterIncrement();
-	begin_probe(&probe, &rule, referenced, IsolationUsesXactSnapshot() ? GetLatestSnapshot() : GetTransactionSnapshot(),
-				ProbeFor::Key, ProbeLock::KeyShare);
+	begin_probe(&probe, &rule, referenced, newest_snapshot(), ProbeFor::Key, ProbeLock::KeyShare);
 	bool		found = key_exists(&probe, key);
 
 	end_probe(&probe);

@@ -179,7 +179,7 @@ arrived_with(const Rule &rule, Datum new_key, TupleTableSlot *old_row)
 	Probe		probe;
 
 	CommandCounterIncrement();
-	begin_probe(&probe, &rule, referenced, GetTransactionSnapshot(), ProbeFor::Key, ProbeLock::None);
+	begin_probe(&probe, &rule, referenced, newest_snapshot(), ProbeFor::Key, ProbeLock::None);
 	if (key_exists(&probe, new_key))
 	{
 		HeapTuple	tuple = ExecFetchSlotHeapTuple(probe.slot, false, &should_free);

@@ -47,6 +47,16 @@ struct Probe
 static_assert(Plain<Probe>);
 
 /*
+ * What is there now, whatever the transaction's snapshot: for questions about
+ * our own doing, where a row that somebody has deleted since must not count.
+ */
+inline Snapshot
+newest_snapshot()
+{
+	return IsolationUsesXactSnapshot() ? GetLatestSnapshot() : GetTransactionSnapshot();
+}
+
+/*
  * Starts probing with this snapshot, which is pushed as the active one.
  * On error the resource owner and the memory context clean up.
  */
