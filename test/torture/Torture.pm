@@ -1,0 +1,150 @@
+# What both parts of the torture share: psql children, chance, tables that may be partitioned, and the way to fail.
+#
+# psql and not a driver: perl-base and psql are on every machine that has a PostgreSQL, DBI is not.
+package Torture;
+use strict;
+use warnings;
+use Exporter 'import';
+use IPC::Open2;
+our @EXPORT = qw(rnd chance pick some numbers create_table add_reference fail);
+
+# ---------------------------------------------------------------- chance; Perl's own generator gives the same everywhere
+
+sub rnd { my ($below) = @_; return int rand $below }
+sub chance { my ($percent) = @_; return rand(100) < $percent }
+sub pick { return $_[rnd(scalar @_)] }
+
+# some($count, @list): that many of the list, each at most once, in any order
+sub some {
+    my ($count, @list) = @_;
+    my @taken;
+    push @taken, splice @list, rnd(scalar @list), 1 while @list && @taken < $count;
+    return @taken;
+}
+
+# numbers($least, $most, $highest): so many different numbers from 1 on
+sub numbers {
+    my ($least, $most, $highest) = @_;
+    return some($least + rnd($most - $least + 1), 1 .. $highest);
+}
+
+# ---------------------------------------------------------------- tables
+
+# create_table($name, $columns, $how, $by): statements that make it, partitioned by the column "by" unless $how is ''.
+# The numbers of the torture lie on both sides of every bound, so that an UPDATE often moves a row.
+sub create_table {
+    my ($name, $columns, $how, $by) = @_;
+    my @made = "CREATE TABLE $name ($columns)" . ($how ? " PARTITION BY $how ($by)" : '');
+    if ($how eq 'hash') {
+        push @made, "CREATE TABLE ${name}_$_ PARTITION OF $name FOR VALUES WITH (MODULUS 3, REMAINDER $_)" for 0 .. 2;
+    } elsif ($how eq 'list') {
+        push @made, "CREATE TABLE ${name}_0 PARTITION OF $name FOR VALUES IN (1, 2, 3, 4, 5)",
+            "CREATE TABLE ${name}_1 PARTITION OF $name FOR VALUES IN (6, 7, 8, 9)",
+            "CREATE TABLE ${name}_2 PARTITION OF $name DEFAULT";
+    } elsif ($how eq 'range') {    # of two levels
+        push @made, "CREATE TABLE ${name}_0 PARTITION OF $name FOR VALUES FROM (MINVALUE) TO (4)",
+            "CREATE TABLE ${name}_1 PARTITION OF $name FOR VALUES FROM (4) TO (9) PARTITION BY hash ($by)",
+            "CREATE TABLE ${name}_2 PARTITION OF $name DEFAULT";
+        push @made, "CREATE TABLE ${name}_1$_ PARTITION OF ${name}_1 FOR VALUES WITH (MODULUS 2, REMAINDER $_)" for 0, 1;
+    }
+    return @made;
+}
+
+# add_reference($table, $column, $referenced, %options): the call, with the options that are there
+sub add_reference {
+    my ($table, $column, $referenced, %options) = @_;
+    my $words = join '', map { ", \"$_\" => '$options{$_}'" } sort keys %options;
+    return "SELECT integrity.add_reference('$table', '$column', '$referenced', 'id'$words)";
+}
+
+# ---------------------------------------------------------------- failing
+
+# fail($reason, @details): says all that is needed to see it again, and ends this process.
+our $replay = '';
+
+sub fail {
+    my ($reason, @details) = @_;
+    print "FAILED: $reason\n", map({ "    $_\n" } map { split /\n/ } @details), "replay: $replay\n";
+    exit 1;
+}
+
+# ---------------------------------------------------------------- a session
+
+package Torture::Session;
+use IPC::Open2;
+
+my $mark = '=torture=';
+
+sub new {
+    my ($class, $name, @settings) = @_;
+    my $psql = $ENV{PGBIN} ? "$ENV{PGBIN}/psql" : 'psql';
+    local $ENV{PGAPPNAME} = $name;
+    # Errors come in the same stream as the rows: they are shown if they should not have come.
+    my $pid = open2(my $out, my $in, "exec '$psql' -X -q -A -t -v SHOW_CONTEXT=always 2>&1");
+    my $self = bless {name => $name, pid => $pid, out => $out, in => $in, log => [], sent => ''}, $class;
+    $self->must($_) for 'SET client_min_messages = warning', map { "SET $_" } @settings;
+    return $self;
+}
+
+# One statement at a time: psql tells the SQLSTATE of the last one only.
+sub send {
+    my ($self, $statement) = @_;
+    $self->{sent} = $statement;
+    print { $self->{in} } "$statement;\n\\echo $mark :SQLSTATE\n";
+    $self->{in}->flush;
+    return;
+}
+
+# receive(): the SQLSTATE and the text of what was sent. A server that is gone ends everything.
+sub receive {
+    my ($self) = @_;
+    my ($text, $out) = ('', $self->{out});
+    while (defined(my $line = <$out>)) {
+        if ($line =~ /^(.*)$mark (\w+)$/) {
+            $self->note("$self->{sent};  -- $2");
+            return ($2, $text . $1);
+        }
+        $text .= $line;
+    }
+    $self->note("$self->{sent};  -- no answer");
+    Torture::fail("the connection of $self->{name} was lost", $text, $self->last_statements);
+}
+
+sub run {
+    my ($self, $statement) = @_;
+    $self->send($statement);
+    return $self->receive;
+}
+
+# must(): a statement of the torture's own, which has no reason to fail
+sub must {
+    my ($self, $statement) = @_;
+    my ($state, $text) = $self->run($statement);
+    Torture::fail("$self->{name}: $statement: $state", $text, $self->last_statements) if $state ne '00000';
+    chomp $text;
+    return $text;
+}
+
+sub note {
+    my ($self, $line) = @_;
+    push @{ $self->{log} }, $line;
+    shift @{ $self->{log} } if @{ $self->{log} } > 400;
+    return;
+}
+
+sub last_statements {
+    my ($self, $count) = @_;
+    my @log = @{ $self->{log} };
+    splice @log, 0, @log - $count if $count && @log > $count;
+    return ("last statements of $self->{name}:", @log);
+}
+
+sub close {
+    my ($self) = @_;
+    CORE::close $self->{in};
+    CORE::close $self->{out};
+    waitpid $self->{pid}, 0;
+    return;
+}
+
+1;
