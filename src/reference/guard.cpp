@@ -182,10 +182,8 @@ handle_statement(TriggerData *data, const Guarded &guarded, Handled *handled)
 }
 
 bool
-was_handled(const Handled *handled, Tuplestorestate *deleted, AttrNumber column, Datum key)
+was_handled(const Handled *handled, AttrNumber column, Datum key)
 {
-	if (handled == nullptr || handled->deleted != deleted)
-		return false;
 	for (int i = 0; i < handled->count; i++)
 		if (handled->columns[i].column == column)
 			return contains_image(handled->columns[i].keys, key, handled->columns[i].layout);
@@ -271,7 +269,7 @@ integrity_guard_delete(PG_FUNCTION_ARGS)
 			Datum		key;
 
 			all = !key_of(data->tg_trigslot, handled->columns[i].column, handled->columns[i].layout, &key) ||
-				was_handled(handled, data->tg_oldtable, handled->columns[i].column, key);
+				was_handled(handled, handled->columns[i].column, key);
 		}
 		if (all)
 			return Datum{};
@@ -298,7 +296,7 @@ integrity_guard_delete(PG_FUNCTION_ARGS)
 			continue;
 		if (moved)
 			handle_moved(each, rel, data->tg_trigslot, key);
-		else if (data->tg_oldtable && was_handled(handled, data->tg_oldtable, each.key, key))
+		else if (data->tg_oldtable && was_handled(handled, each.key, key))
 		{
 			if (list_member_oid(handled->pending, each.rule->trigger))
 				refuse_if_referenced(each, rel, key, false);

@@ -9,9 +9,9 @@
  * key was inserted by the very command that deleted the old one: a later
  * BEFORE trigger may have changed the key again, or suppressed the row.
  *
- * Notes are kept to the end of the transaction, or of the subtransaction that is
- * rolled back. Of several for one key the newest counts: each moved row has its
- * own, taken by the command that moves it.
+ * Notes are kept to the end of the transaction. Of several for one key the
+ * newest counts: each moved row has its own, taken by the command that moves
+ * it, so those of a command that was rolled back are never asked for.
  */
 #include "action.h"
 #include "move.h"
@@ -31,7 +31,6 @@ struct Note
 	Layout		layout;
 	Datum		old_key;
 	Datum		new_key;
-	SubTransactionId taken_in;
 	size_t		older;			/* the next older note of this hash value; no_note ends the chain */
 };
 
@@ -96,32 +95,6 @@ forget_notes(XactEvent event, void *)
 	note_count = note_room = 0;
 }
 
-/* What an aborted subtransaction noted never happened; what a committed one noted is its parent's. */
-void
-end_subtransaction(SubXactEvent event, SubTransactionId ended, SubTransactionId parent, void *)
-{
-	size_t		kept = 0;
-
-	if (note_memory == nullptr || (event != SUBXACT_EVENT_COMMIT_SUB && event != SUBXACT_EVENT_ABORT_SUB))
-		return;
-	if (event == SUBXACT_EVENT_COMMIT_SUB)
-	{
-		for (size_t i = note_count; i > 0 && notes[i - 1].taken_in == ended; i--)
-			notes[i - 1].taken_in = parent;
-		return;
-	}
-	for (size_t i = 0; i < note_count; i++)
-		if (notes[i].taken_in != ended)
-			notes[kept++] = notes[i];
-	if (kept == note_count)
-		return;
-	note_count = kept;
-	hash_destroy(chains);
-	make_chains();
-	for (size_t i = 0; i < note_count; i++)
-		link_note(i);
-}
-
 void
 take_note(Oid table, AttrNumber column, Layout layout, Datum old_key, Datum new_key)
 {
@@ -130,7 +103,6 @@ take_note(Oid table, AttrNumber column, Layout layout, Datum old_key, Datum new_
 	if (!registered)
 	{
 		RegisterXactCallback(forget_notes, nullptr);
-		RegisterSubXactCallback(end_subtransaction, nullptr);
 		registered = true;
 	}
 	if (note_memory == nullptr)
@@ -148,7 +120,7 @@ take_note(Oid table, AttrNumber column, Layout layout, Datum old_key, Datum new_
 		note_room = room;
 	}
 	notes[note_count] = {table, column, layout, datumCopy(old_key, layout.byval, layout.len),
-		datumCopy(new_key, layout.byval, layout.len), GetCurrentSubTransactionId(), no_note};
+		datumCopy(new_key, layout.byval, layout.len), no_note};
 	link_note(note_count++);
 	MemoryContextSwitchTo(saved);
 }
