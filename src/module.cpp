@@ -9,5 +9,5 @@
 
 extern "C"
 {
-PG_MODULE_MAGIC;
+INTEGRITY_MODULE_MAGIC;
 }

@@ -100,6 +100,13 @@ extern "C"
 #endif
 }
 
+/* From 18 on the magic block has more fields, and clang wants them all named. The version is the control file's to tell. */
+#ifdef PG_MODULE_MAGIC_EXT
+#define INTEGRITY_MODULE_MAGIC PG_MODULE_MAGIC_EXT(.name = "integrity", .version = nullptr)
+#else
+#define INTEGRITY_MODULE_MAGIC PG_MODULE_MAGIC
+#endif
+
 namespace integrity
 {
 
