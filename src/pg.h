@@ -85,6 +85,7 @@ extern "C"
 #include "storage/bufmgr.h"
 #include "storage/dsm.h"
 #include "storage/lmgr.h"
+#include "storage/lwlock.h"
 #include "utils/acl.h"
 #include "utils/backend_progress.h"
 #include "utils/backend_status.h"
@@ -104,6 +105,7 @@ extern "C"
 #include "utils/rls.h"
 #include "utils/snapmgr.h"
 #include "utils/syscache.h"
+#include "utils/timestamp.h"
 #include "utils/typcache.h"
 #include "utils/tuplestore.h"
 #if PG_VERSION_NUM >= 160000
@@ -208,11 +210,7 @@ backend_status(int number)
 inline TableScanDesc
 begin_ordered_scan(Relation rel, Snapshot snapshot)
 {
-#if PG_VERSION_NUM >= 190000
-	return table_beginscan_strat(rel, snapshot, 0, nullptr, true, false, 0);
-#else
 	return table_beginscan_strat(rel, snapshot, 0, nullptr, true, false);
-#endif
 }
 
 inline TableScanDesc

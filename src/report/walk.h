@@ -18,7 +18,7 @@ inline void
 for_each_element(ArrayType *array, const Layout &layout, Use use)
 {
 	const int	count = ArrayGetNItems(ARR_NDIM(array), ARR_DIMS(array));
-	const bits8 *present = ARR_NULLBITMAP(array);
+	const uint8 *present = ARR_NULLBITMAP(array);
 	char	   *at = ARR_DATA_PTR(array);
 
 	for (int i = 0; i < count; i++)
