@@ -20,48 +20,6 @@ CREATE FUNCTION integrity.scan_references(triggers oid[], constraints oid[],
 	LANGUAGE c STABLE STRICT
 	AS 'MODULE_PATHNAME', 'integrity_scan_references';
 
--- The one statement to run next about a rule that was looked at, or NULL.
-CREATE FUNCTION integrity.advice(rule integrity.reference, references_broken bigint) RETURNS text
-LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
-AS $$
-DECLARE
-  disabled record;
-BEGIN
-  IF references_broken > 0 THEN
-    RETURN pg_catalog.format('SELECT * FROM integrity.broken_references(%L, %L);', rule.referencing_table, rule.rule_name);
-  ELSIF rule.kind <> 'foreign key' AND NOT rule.guarded THEN
-    RETURN pg_catalog.format('SELECT integrity.add_guards(%L);', rule.referenced_table);
-  ELSIF rule.kind <> 'foreign key' AND NOT rule.enforced THEN
-    RETURN pg_catalog.format('ALTER TABLE %s ENABLE TRIGGER %I;', rule.referencing_table, rule.rule_name);
-  ELSIF NOT (rule.guarded AND rule.enforced) THEN
-    -- A foreign key is enforced by triggers on both of its tables, and on
-    -- their partitions. One table at a time, the referenced one first.
-    WITH RECURSIVE clone (oid) AS (
-      SELECT c.oid FROM pg_catalog.pg_constraint AS c
-       WHERE c.conrelid = rule.referencing_table AND c.conname = rule.rule_name AND c.contype = 'f'
-      UNION ALL
-      SELECT c.oid FROM clone JOIN pg_catalog.pg_constraint AS c ON c.conparentid = clone.oid
-    )
-    SELECT t.tgrelid::regclass AS relid,
-           pg_catalog.string_agg(pg_catalog.format('ENABLE TRIGGER %I', t.tgname), ', ' ORDER BY t.oid) AS actions
-      INTO disabled
-      FROM clone JOIN pg_catalog.pg_trigger AS t ON t.tgconstraint = clone.oid
-     WHERE t.tgenabled NOT IN ('O', 'A')
-     GROUP BY t.tgrelid
-     ORDER BY t.tgrelid = rule.referenced_table DESC, t.tgrelid = rule.referencing_table DESC, t.tgrelid
-     LIMIT 1;
-    IF FOUND THEN
-      RETURN pg_catalog.format('ALTER TABLE %s %s;', disabled.relid, disabled.actions);
-    END IF;
-    -- declared NOT ENFORCED, as PostgreSQL 18 and later allow
-    RETURN pg_catalog.format('ALTER TABLE %s ALTER CONSTRAINT %I ENFORCED;', rule.referencing_table, rule.rule_name);
-  ELSIF NOT rule.validated THEN
-    RETURN pg_catalog.format('SELECT integrity.validate_reference(%L, %L);', rule.referencing_table, rule.rule_name);
-  END IF;
-  RETURN NULL;
-END
-$$;
-
 -- integrity_report() without the name of its argument, which PL/pgSQL would
 -- not tell from the column of the same name.
 CREATE FUNCTION integrity.report_references(regclass) RETURNS TABLE (
@@ -162,7 +120,14 @@ BEGIN
 
     IF status = 'looked at' THEN
       status := CASE WHEN references_broken = 0 THEN 'ok' ELSE 'broken' END;
-      advice := integrity.advice(rule, references_broken);
+      BEGIN
+        advice := integrity.advice(rule, references_broken);
+      EXCEPTION
+        WHEN serialization_failure THEN
+          RAISE;
+        WHEN OTHERS THEN
+          advice := NULL;  -- dropped meanwhile: the figures are still those of the snapshot
+      END;
     ELSE
       rows_checked := NULL; rows_broken := NULL; references_checked := NULL; references_broken := NULL;
       values_broken := NULL; sample := NULL;
