@@ -122,14 +122,14 @@ nothing_happened 'dropped rule'
 
 # In batches: what is done stays done, and is in the log. The same check after a kill, a cancel, and a dropped rule.
 log_and_table_agree() { # <after what>
-	local done left
-	done=$(sql -c "SELECT count(*) FROM integrity.change")
+	local fixed left
+	fixed=$(sql -c "SELECT count(*) FROM integrity.change")
 	left=$(broken)
-	is "$1: each row is repaired and logged, or neither" "$((done + left))" "$rows"
+	is "$1: each row is repaired and logged, or neither" "$((fixed + left))" "$rows"
 	is "$1: the rows are as the log says" "$(sql -c "SELECT count(*) FROM integrity.change c JOIN parents p ON p.id = (c.row_key ->> 'id')::int
-		WHERE p.ids::text = c.after ->> 'ids' AND p.name = c.before ->> 'name'")" "$done"
-	is "$1: no row is logged twice" "$(sql -c "SELECT count(DISTINCT row_key) FROM integrity.change")" "$done"
-	if [ "$done" -eq 0 ] || [ "$left" -eq 0 ]; then fail "$1: it was not in the middle ($done done, $left left)"; fi
+		WHERE p.ids::text = c.after ->> 'ids' AND p.name = c.before ->> 'name'")" "$fixed"
+	is "$1: no row is logged twice" "$(sql -c "SELECT count(DISTINCT row_key) FROM integrity.change")" "$fixed"
+	if [ "$fixed" -eq 0 ] || [ "$left" -eq 0 ]; then fail "$1: it was not in the middle ($fixed done, $left left)"; fi
 }
 half_done="SELECT count(*) BETWEEN 2000 AND $rows / 2 FROM integrity.change"
 
