@@ -3,12 +3,6 @@
  *	  Each broken reference of one rule: which row, where, what.
  */
 
--- Can the scan read this rule? Each is the OID of a trigger or of a constraint;
--- the other one is 0. Raises what is wrong with the rule.
-CREATE FUNCTION integrity.can_scan(trigger_oid oid, constraint_oid oid) RETURNS boolean
-	LANGUAGE c STABLE STRICT
-	AS 'MODULE_PATHNAME', 'integrity_can_scan';
-
 -- The broken references of a rule that the scan can read, or with "rows_only"
 -- the rows that have one. Both come for the first "max_rows" rows after a place
 -- (NULL: from the start), in the order of row_table and row_tid; if there are
@@ -18,18 +12,6 @@ CREATE FUNCTION integrity.scan_broken(trigger_oid oid, constraint_oid oid, rows_
 	OUT row_table oid, OUT row_tid tid, OUT "position" integer, OUT value text) RETURNS SETOF record
 	LANGUAGE c STABLE
 	AS 'MODULE_PATHNAME', 'integrity_scan_broken';
-
--- The OID of a rule's trigger, or of a foreign key's constraint; the other is 0.
-CREATE FUNCTION integrity.rule_oids(rule integrity.reference, OUT trigger_oid oid, OUT constraint_oid oid)
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
-AS $$
-  SELECT COALESCE((SELECT t.oid FROM pg_catalog.pg_trigger AS t
-                    WHERE (rule).kind <> 'foreign key' AND t.tgrelid = (rule).referencing_table AND t.tgname = (rule).rule_name
-                      AND t.tgfoid = 'integrity.check_reference()'::regprocedure), 0),
-         COALESCE((SELECT c.oid FROM pg_catalog.pg_constraint AS c
-                    WHERE (rule).kind = 'foreign key' AND c.conrelid = (rule).referencing_table
-                      AND c.conname = (rule).rule_name AND c.contype = 'f'), 0)
-$$;
 
 /**
  * Lists every broken reference of one rule, one row each.

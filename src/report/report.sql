@@ -20,6 +20,54 @@ CREATE FUNCTION integrity.scan_references(triggers oid[], constraints oid[],
 	LANGUAGE c STABLE STRICT
 	AS 'MODULE_PATHNAME', 'integrity_scan_references';
 
+-- Can the scan read this rule? Each is the OID of a trigger or of a constraint;
+-- the other one is 0. Raises what is wrong with the rule.
+CREATE FUNCTION integrity.can_scan(trigger_oid oid, constraint_oid oid) RETURNS boolean
+	LANGUAGE c STABLE STRICT
+	AS 'MODULE_PATHNAME', 'integrity_can_scan';
+
+-- The OID of a rule's trigger, or of a foreign key's constraint; the other is 0.
+CREATE FUNCTION integrity.rule_oids(rule integrity.reference, OUT trigger_oid oid, OUT constraint_oid oid)
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+  SELECT COALESCE((SELECT t.oid FROM pg_catalog.pg_trigger AS t
+                    WHERE (rule).kind <> 'foreign key' AND t.tgrelid = (rule).referencing_table AND t.tgname = (rule).rule_name
+                      AND t.tgfoid = 'integrity.check_reference()'::regprocedure), 0),
+         COALESCE((SELECT c.oid FROM pg_catalog.pg_constraint AS c
+                    WHERE (rule).kind = 'foreign key' AND c.conrelid = (rule).referencing_table
+                      AND c.conname = (rule).rule_name AND c.contype = 'f'), 0)
+$$;
+
+-- Looks at one rule, by the scan if that can read it. Raises whatever hinders that.
+CREATE FUNCTION integrity.look_at_rule(
+  rule integrity.reference,
+  OUT rows_checked bigint, OUT rows_broken bigint, OUT references_checked bigint,
+  OUT references_broken bigint, OUT values_broken bigint, OUT sample text[])
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+  oids record := integrity.rule_oids(rule);
+  found record;
+BEGIN
+  IF integrity.can_scan(oids.trigger_oid, oids.constraint_oid) THEN
+    SELECT s.* INTO found FROM integrity.scan_references(ARRAY[oids.trigger_oid], ARRAY[oids.constraint_oid]) AS s;
+    IF found.outcome = 'failed' THEN
+      RAISE object_not_in_prerequisite_state USING MESSAGE = found.reason;
+    ELSIF found.outcome = 'looked at' THEN
+      rows_checked := found.rows_checked;
+      rows_broken := found.rows_broken;
+      references_checked := found.references_checked;
+      references_broken := found.references_broken;
+      values_broken := found.values_broken;
+      sample := found.sample;
+      RETURN;
+    END IF;
+  END IF;
+  SELECT l.* INTO rows_checked, rows_broken, references_checked, references_broken, values_broken, sample
+    FROM integrity.look_at_reference(rule) AS l;
+END
+$$;
+
 -- integrity_report() without the name of its argument, which PL/pgSQL would
 -- not tell from the column of the same name.
 CREATE FUNCTION integrity.report_references(regclass) RETURNS TABLE (
