@@ -102,7 +102,8 @@ SELECT integrity.accept('"a # TODO \ b"', 'accepted');
 UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'other_code'::regclass;
 \pset format unaligned
 \pset tuples_only on
-SELECT integrity.tap();
+-- (Which statement the report advises is not for this test.)
+SELECT regexp_replace(string_agg(l, E'\n' ORDER BY n), 'SELECT [*] FROM integrity\.(.*?)\);', 'ADVICE', 'g') FROM integrity.tap() WITH ORDINALITY AS t (l, n);
 SELECT integrity.tap('list');
 -- An accepted number that is too high is a TODO that passes.
 SELECT integrity.accept('list', 'list_ids_fkey', 4);
@@ -149,11 +150,15 @@ RESET ROLE;
 -- A caller's row_security and search_path change nothing.
 CREATE FUNCTION health.array_to_string(text[], text) RETURNS text LANGUAGE sql AS $$ SELECT 'mine' $$;
 CREATE FUNCTION health.regexp_replace(text, text, text, text) RETURNS text LANGUAGE sql AS $$ SELECT 'mine' $$;
+CREATE FUNCTION health.never(name, name) RETURNS boolean LANGUAGE sql AS $$ SELECT false $$;
+CREATE OPERATOR health.= (FUNCTION = health.never, LEFTARG = name, RIGHTARG = name);
 SET search_path = health, pg_catalog;
 SET ROLE regress_health_reader;
 SET row_security = off;
-SELECT integrity.tap('twin');
+SELECT l FROM integrity.tap('twin') AS l WHERE l !~ '^# SELECT';
 RESET row_security;
+SET ROLE regress_health_owner;
+SELECT integrity.accept('twin', 'same', 2);
 RESET ROLE;
 SET search_path = health, public;
 

@@ -42,7 +42,7 @@ SELECT s.status, s.value = substring(page FROM s.pattern) AS found
                      ('graph', '2468', 'mark broken.*text-anchor="middle">(2468)</text>'),
                      ('tables', '3', '<desc id="graph-desc">(\d+) tables and 3 references')) AS s (status, value, pattern);
 -- The rows of the table, as a reader without eyes has them: what is worst first.
-SELECT regexp_replace(regexp_replace(m[1], '</t[dh]>', ' | ', 'g'), '<[^>]*>', '', 'g') AS row
+SELECT regexp_replace(regexp_replace(regexp_replace(m[1], '<pre>.*</pre>', 'a statement'), '</t[dh]>', ' | ', 'g'), '<[^>]*>', '', 'g') AS row
   FROM page, regexp_matches(page, '<tr role="row"><td(.*?)</tr>', 'g') AS m;
 -- Nothing of the hostile names came through: no element but the page's own, no attribute that loads or runs.
 SELECT string_agg(DISTINCT m[1] COLLATE "C", ' ') AS elements FROM page, regexp_matches(page, '<([a-zA-Z!]+)', 'g') AS m;
@@ -50,7 +50,8 @@ SELECT page ~* '<[^>]*\s(on\w+|src|href|xlink:href|srcset|data)\s*=' AS loads_or
        page ~ E'[\x01-\x08\x0b\x0c\x0e-\x1f]' AS control_characters FROM page;
 -- Each word of status stands beside its colour; every statement can be copied whole.
 SELECT count(*) FILTER (WHERE m[1] = m[2]) AS with_word, count(*) AS all FROM page, regexp_matches(page, '<span class="status (\w+)">(\w+)</span>', 'g') AS m;
-SELECT replace(m[1], '<wbr/>', '') AS statement FROM page, regexp_matches(page, '<pre><code>(.*?)</code>', 'g') AS m;
+SELECT (SELECT array_agg(replace(m[1], '<wbr/>', '') ORDER BY replace(m[1], '<wbr/>', '')) FROM page, regexp_matches(page, '<pre><code>(.*?)</code>', 'g') AS m)
+     = (SELECT array_agg(integrity.html(advice) ORDER BY integrity.html(advice)) FROM public.integrity_report() WHERE status <> 'unknown' AND advice IS NOT NULL) AS statements;
 
 -- One table only.
 SELECT substring(page FROM '<title>([^<]*)') = 'References of ' || current_database() || ', page.word' AS title,
@@ -118,6 +119,11 @@ item AS (
 )
 SELECT count(*) > 60 AS some_lanes, min(y) >= 0 AS from_0, count(*) FILTER (WHERE y < below) AS overlaps
   FROM (SELECT y, lag(y + height) OVER (PARTITION BY c ORDER BY y, height) AS below FROM item) AS i;
+-- Of two ends of an arrow one is left and one is right, in graphs of all sorts, most of them full of cycles.
+SELECT count(*) AS graphs, count(*) FILTER (WHERE EXISTS (SELECT FROM unnest(s, t) AS e (s, t) WHERE e.s <> e.t AND col[e.s] = col[e.t])) AS wrong
+  FROM (SELECT s, t, integrity.graph_columns(12, s, t) AS col
+          FROM (SELECT g, array_agg(1 + (hashint4(g * 1000 + n) & 2147483647) % 12) AS s, array_agg(1 + (hashint4(g * 1000 + n + 500) & 2147483647) % 12) AS t
+                  FROM generate_series(1, 200) AS g, generate_series(1, 10 + g % 20) AS n GROUP BY g) AS r) AS graph;
 -- Parallel rules, a self reference and a cycle in one drawing: an arrow each, one head per arrow.
 SET client_min_messages = warning;
 DROP TABLE "<script>alert('x')</script>", word;
@@ -127,6 +133,12 @@ RESET client_min_messages;
 SELECT (SELECT count(*) FROM regexp_matches(g, '<path class="arrow', 'g')) AS arrows, (SELECT count(*) FROM regexp_matches(g, 'marker-end', 'g')) AS heads,
        (SELECT count(*) FROM regexp_matches(g, '<g class="table"', 'g')) AS tables
   FROM integrity.graph(integrity.page_rules(NULL)) AS g;
+-- Arrows to one table that take the same lane are one line there, not dashes upon dashes.
+CREATE TABLE c (id int PRIMARY KEY, b int REFERENCES b, key int REFERENCES key);
+CREATE TABLE d (id int PRIMARY KEY, b int REFERENCES b, key int REFERENCES key);
+SELECT count(*) AS lines, count(*) - count(DISTINCT m[1]) AS upon_each_other, count(*) FILTER (WHERE m[1] ~ 'h') AS through_lanes
+  FROM integrity.graph(integrity.page_rules(NULL)) AS g, regexp_matches(g, '<path class="arrow [^>]* d="([^"]*)"', 'g') AS m;
+DROP TABLE c, d;
 -- More rules than can be read: what does not hold is drawn, and that it is not all is said.
 SET client_min_messages = warning;
 DO $$ BEGIN

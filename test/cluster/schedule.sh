@@ -105,15 +105,16 @@ is "the job is still as it was" "5 4 * * *" "$(sql -c "SELECT schedule FROM cron
 # Another role's job is its own; a superuser replaces it. Jobs of other names and databases stay.
 sql -c "GRANT USAGE ON SCHEMA cron TO clerk" -c "GRANT SELECT ON key, list TO clerk" \
 	-c "SELECT cron.schedule('other', '0 0 1 1 *', 'SELECT 1')" \
-	-c "SELECT cron.schedule_in_database('elsewhere', '0 0 1 1 *', 'SELECT 1', 'postgres')" >/dev/null
+	-c "CREATE ROLE neighbour LOGIN" \
+	-c "SELECT cron.schedule_in_database('integrity_record_report', '0 0 1 1 *', 'SELECT 1', 'postgres', 'neighbour')" >/dev/null
 sql -U clerk -c "SELECT integrity.schedule('6 6 * * *')" >/dev/null
 is "a job for each role" "clerk 6 6 * * *, postgres 5 4 * * *" \
-	"$(sql -c "SELECT string_agg(username || ' ' || schedule, ', ' ORDER BY username) FROM cron.job WHERE jobname = 'integrity_record_report'")"
+	"$(sql -c "SELECT string_agg(username || ' ' || schedule, ', ' ORDER BY username) FROM cron.job WHERE jobname = 'integrity_record_report' AND database = 'shop'")"
 is "only his own" t "$(sql -U clerk -c "SELECT integrity.unschedule()")"
 sql -U clerk -c "SELECT integrity.schedule('6 6 * * *')" >/dev/null
 is "the same job, at another time" "$job" "$(sql -c "SELECT integrity.schedule('* * * * *')")"
 is "one job" "postgres * * * * *" \
-	"$(sql -c "SELECT string_agg(username || ' ' || schedule, ', ') FROM cron.job WHERE jobname = 'integrity_record_report'")"
+	"$(sql -c "SELECT string_agg(username || ' ' || schedule, ', ') FROM cron.job WHERE jobname = 'integrity_record_report' AND database = 'shop'")"
 
 # ---------------------------------------------------------------- and it runs
 
@@ -131,7 +132,8 @@ is "a report recorded by itself" "postgres list_ids_fkey broken 2 1" \
 	             FROM integrity.run r JOIN integrity.run_rule u USING (run_id) WHERE r.kind = 'report' ORDER BY run_id LIMIT 1")"
 is "it is in the metrics" "list_ids_fkey 1" "$(sql -c "SELECT rule_name || ' ' || references_broken FROM integrity.metrics")"
 is "unscheduled" t "$(sql -c "SELECT integrity.unschedule()")"
-is "the jobs of others are left" "elsewhere, other" "$(sql -c "SELECT string_agg(jobname, ', ' ORDER BY jobname) FROM cron.job")"
+is "the jobs of others are left" "integrity_record_report in postgres, other in shop" \
+	"$(sql -c "SELECT string_agg(jobname || ' in ' || database, ', ' ORDER BY jobname) FROM cron.job")"
 sql -c "SELECT cron.unschedule(jobid) FROM cron.job" >/dev/null
 is "no job left" 0 "$(sql -c "SELECT count(*) FROM cron.job")"
 
