@@ -93,6 +93,7 @@ said 'skipped: there is no rule'
 # ---------------------------------------------------------------- the exporter
 
 sql -c "CREATE ROLE exporter LOGIN" -c "GRANT pg_monitor TO exporter" -c "SELECT integrity.record_report()" >/dev/null
+# shellcheck disable=SC2016
 sed -n '/^```yaml$/,/^```$/p' "$TOP/docs/guide.md" >"$SCRATCH/queries.yaml"
 query=$(sed -n 's/^  query: "\(.*\)"$/\1/p' "$SCRATCH/queries.yaml")
 in_snippet=$(sed -n 's/^    - \([a-z_]*\): {usage: "\(LABEL\|GAUGE\|DISCARD\)".*/\1 \2/p' "$SCRATCH/queries.yaml")
