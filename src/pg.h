@@ -136,6 +136,17 @@ owns_table(Oid relid, Oid role)
 #endif
 }
 
+/* Could "member" SET ROLE to "role"? 16 made that a privilege of its own. */
+inline bool
+can_set_role(Oid member, Oid role)
+{
+#if PG_VERSION_NUM >= 160000
+	return member_can_set_role(member, role);
+#else
+	return is_member_of_role(member, role);
+#endif
+}
+
 /* get_rel_relam() came with 17. */
 inline Oid
 access_method_of(Oid relation)
