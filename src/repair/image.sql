@@ -4,8 +4,8 @@
  */
 
 -- Column name to the text of its value, as the type's output function writes
--- it; JSON null for NULL. No setting but search_path matters to it. Write the
--- argument as r.*: in a table with a column r, a plain r would be that column.
+-- it; JSON null for NULL. No setting matters to it. Write the argument as r.*:
+-- in a table with a column r, a plain r would be that column.
 CREATE FUNCTION integrity.row_image(record) RETURNS jsonb
 	LANGUAGE c STABLE STRICT PARALLEL SAFE
 	AS 'MODULE_PATHNAME', 'integrity_row_image';
