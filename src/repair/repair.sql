@@ -112,16 +112,24 @@ BEGIN
 END
 $$;
 
--- Takes up a rule: locks it, reads it, finds out whether it can be judged, and
--- looks. The lock keeps it from being changed or dropped before the end.
+-- Locks a rule and reads it. The lock keeps it from being changed or dropped.
+CREATE FUNCTION integrity.lock_rule(referencing_table regclass, rule_name name) RETURNS integrity.reference
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+  EXECUTE pg_catalog.format('LOCK TABLE ONLY %s IN ROW EXCLUSIVE MODE', integrity.table_name(referencing_table));
+  RETURN integrity.find_rule(referencing_table, rule_name);
+END
+$$;
+
+-- Takes up a rule: locks it, finds out whether it can be judged, and looks.
 CREATE FUNCTION integrity.take_up(referencing_table regclass, rule_name name) RETURNS integrity.rule_repair
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
   work integrity.rule_repair;
 BEGIN
-  EXECUTE pg_catalog.format('LOCK TABLE ONLY %s IN ROW EXCLUSIVE MODE', integrity.table_name(referencing_table));
-  work.rule := integrity.find_rule(referencing_table, rule_name);
+  work.rule := integrity.lock_rule(referencing_table, rule_name);
   PERFORM integrity.check_can_judge(work.rule);
   RETURN integrity.look_again(work);
 END
@@ -302,13 +310,13 @@ BEGIN
     EXIT WHEN broken_after >= broken_before AND deleted_after = deleted_before;
   END LOOP;
 
-  PERFORM integrity.log_rule(run_id, w) FROM pg_catalog.unnest(works) AS w;
+  PERFORM integrity.log_rule(run_id, w, w.references_broken_now) FROM pg_catalog.unnest(works) AS w;
   UPDATE integrity.run AS r SET finished = pg_catalog.clock_timestamp() WHERE r.run_id = run_repair.run_id;
 END
 $$;
 
 -- Puts the figures of a rule into the log, or brings them up to date.
-CREATE FUNCTION integrity.log_rule(run_id bigint, work integrity.rule_repair) RETURNS void
+CREATE FUNCTION integrity.log_rule(run_id bigint, work integrity.rule_repair, references_broken_after bigint) RETURNS void
 LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp SET row_security = on
 AS $$
   INSERT INTO integrity.run_rule AS r
@@ -317,7 +325,7 @@ AS $$
   SELECT $1, (($2).rule).referencing_table, (($2).rule).rule_name, ($2).action,
          CASE WHEN ($2).references_broken > 0 THEN 'broken' ELSE 'ok' END,
          ($2).rows_checked, ($2).rows_broken, ($2).references_checked, ($2).references_broken, ($2).values_broken,
-         ($2).references_broken_now, ($2).rows_changed, ($2).rows_deleted
+         $3, ($2).rows_changed, ($2).rows_deleted
   ON CONFLICT ON CONSTRAINT run_rule_pkey DO UPDATE
      SET references_broken_after = excluded.references_broken_after,
          rows_changed = excluded.rows_changed,
@@ -363,6 +371,47 @@ BEGIN
 END
 $$;
 
+/**
+ * Repairs broken references: does to the rows that hold them what the rule would have done if their keys had been deleted.
+ * By default it is a dry run, which does all of it, tells the figures and rolls it back. So a dry run takes the locks and
+ * fires the triggers of a real one, and both tell the same.
+ *
+ * The action is the rule's own `on_delete`: 'remove element' with its `on_empty`, 'null element', 'delete row', 'set null',
+ * and for a native foreign key its ON DELETE. A rule with 'no action' or 'restrict' that is broken needs an explicit one,
+ * else nothing is changed for any rule. Only broken elements are taken out, every occurrence of them; the others keep their
+ * order, and other columns are not touched. Rows are changed as the owner of their table, and its triggers fire.
+ *
+ * One row is returned per rule that was broken. `references_broken` are those that were found; `rows_changed` and
+ * `rows_deleted` count the rows of the rule's own table and those that a delete has reached through cascades. A row that was
+ * mended for two rules counts for both. Deleting rows can break other references that are declared and not enforced; they
+ * are repaired too, if their rule is part of the call, so that a second repair finds nothing.
+ *
+ * A real run is in the run log: `integrity.run`, `integrity.run_rule` and, with an image of each row before and after,
+ * `integrity.change`. `integrity.undo()` takes it back. What your own triggers did to other rows is not in the log.
+ *
+ * A row that somebody else is changing is waited for, and looked at again: what is mended by then is left alone. The keys are
+ * looked at as they are at that time, too.
+ *
+ * Parameters:
+ *   referencing_table  repair only the rules declared on this table; NULL, the default, all tables that are yours
+ *   rule_name          repair only this rule of it
+ *   action             'remove element', 'null element', 'delete row', 'set null', or for a native foreign key also
+ *                      'set default'. NULL, the default: each rule's own
+ *   dry_run            true, the default: nothing is changed
+ *
+ * Locks: ROW EXCLUSIVE on the referencing tables and those that cascades reach, ACCESS SHARE on the referenced ones; FOR NO
+ * KEY UPDATE on each row that is changed, FOR UPDATE on each that is deleted. All to the end of the transaction.
+ *
+ * Errors: 22023 a broken rule has no action of its own, or cannot have the given one; 42501 not the owner of the table, of a
+ * partition or of a table that a cascade reaches, or a key may not be read; 42704 the table has no such rule; 23503 a row that
+ * is to be deleted is referenced by a rule that restricts; 40001 in a transaction with REPEATABLE READ or SERIALIZABLE, a row
+ * was changed meanwhile; 55000 the rule cannot work. A rule that cannot be looked at is a WARNING, and left out, where no table
+ * was named.
+ *
+ * Example:
+ *   SELECT * FROM integrity.repair();
+ *   SELECT * FROM integrity.repair('parent_profiles', dry_run => false);
+ */
 CREATE FUNCTION integrity.repair(
   referencing_table regclass DEFAULT NULL, rule_name name DEFAULT NULL,
   action text DEFAULT NULL, dry_run boolean DEFAULT true) RETURNS TABLE (
