@@ -62,7 +62,7 @@ LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
   work.rule := integrity.lock_rule((work.rule).referencing_table, (work.rule).rule_name);
-  work := integrity.look_again(work);
+  work := integrity.look_again(work, work.rows_deleted > before.rows_deleted);
   goes_on := work.references_broken_now > 0 AND
     (work.references_broken_now < before.references_broken_now OR work.rows_deleted > before.rows_deleted);
   IF goes_on THEN

@@ -84,9 +84,9 @@ BEGIN
 END
 $$;
 
--- Looks at a rule. What was found before counts as settled or as left over, so
--- that only what has come since is added to what was found.
-CREATE FUNCTION integrity.look_again(INOUT work integrity.rule_repair)
+-- Looks at a rule. If rows were deleted since the last look, that may have
+-- broken more: what was not there before, or is left over, adds to what was found.
+CREATE FUNCTION integrity.look_again(INOUT work integrity.rule_repair, rows_were_deleted boolean)
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
@@ -103,7 +103,7 @@ BEGIN
     work.references_found := seen.references_broken;
     work.rows_changed := 0;
     work.rows_deleted := 0;
-  ELSE
+  ELSIF rows_were_deleted THEN
     work.references_found := work.references_found + GREATEST(seen.references_broken - left_over, 0);
   END IF;
   work.rows_broken_now := seen.rows_broken;
@@ -131,7 +131,7 @@ DECLARE
 BEGIN
   work.rule := integrity.lock_rule(referencing_table, rule_name);
   PERFORM integrity.check_can_judge(work.rule);
-  RETURN integrity.look_again(work);
+  RETURN integrity.look_again(work, false);
 END
 $$;
 
@@ -302,11 +302,11 @@ BEGIN
       FROM pg_catalog.unnest(works) AS w;
     EXIT WHEN broken_before IS NULL OR broken_before = 0;
     works := integrity.repair_pass(run_id, works, path);
+    deleted_after := (SELECT pg_catalog.sum(w.rows_deleted) FROM pg_catalog.unnest(works) AS w);
     FOR n IN 1 .. pg_catalog.cardinality(works) LOOP
-      works[n] := integrity.look_again(works[n]);
+      works[n] := integrity.look_again(works[n], deleted_after > deleted_before);
     END LOOP;
-    SELECT pg_catalog.sum(w.references_broken_now), pg_catalog.sum(w.rows_deleted) INTO broken_after, deleted_after
-      FROM pg_catalog.unnest(works) AS w;
+    broken_after := (SELECT pg_catalog.sum(w.references_broken_now) FROM pg_catalog.unnest(works) AS w);
     EXIT WHEN broken_after >= broken_before AND deleted_after = deleted_before;
   END LOOP;
 
