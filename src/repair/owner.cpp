@@ -287,6 +287,8 @@ execute_as_owner(FunctionCallInfo fcinfo, const char *path, int first)
 	int			level = NewGUCNestLevel();
 
 	require_owner(rel);
+	/* The log tells its rows apart by row-level security; "off" would make that an error. */
+	(void) set_config_option("row_security", "on", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
 	if (path)
 		(void) set_config_option("search_path", path, PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
 	GetUserIdAndSecContext(&saved_user, &saved_context);

@@ -1,6 +1,6 @@
 /*
- * owner.sql
- *	  What repair() and undo() need beyond SQL, see owner.cpp.
+ * tools.sql
+ *	  What repair() and undo() need that SQL cannot say.
  */
 
 -- Runs one statement as the owner of the table and returns the first column of
@@ -25,3 +25,15 @@ CREATE FUNCTION integrity.execute_as_owner_in("table" regclass, search_path text
 CREATE FUNCTION integrity.lock_rows("table" regclass, tids tid[], mode text) RETURNS tid[]
 	LANGUAGE c VOLATILE STRICT
 	AS 'MODULE_PATHNAME', 'integrity_lock_rows';
+
+-- The array without the elements at these positions, counted from 1 in storage
+-- order, whatever its bounds; in an array of more dimensions than one they
+-- become NULL. With true, an array that loses its last element becomes NULL.
+CREATE FUNCTION integrity.remove_positions(anyarray, integer[], boolean) RETURNS anyarray
+	LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE
+	AS 'MODULE_PATHNAME', 'integrity_remove_positions';
+
+-- The array with NULL at these positions.
+CREATE FUNCTION integrity.null_positions(anyarray, integer[]) RETURNS anyarray
+	LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE
+	AS 'MODULE_PATHNAME', 'integrity_null_positions';
