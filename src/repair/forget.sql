@@ -20,7 +20,7 @@
  *   SELECT integrity.forget(now() - interval '90 days');
  */
 CREATE FUNCTION integrity.forget(before timestamptz) RETURNS bigint
-LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET row_security = on
 AS $$
 DECLARE
   forgotten bigint;

@@ -263,6 +263,19 @@ row_of_image(TupleDesc desc, Jsonb *image, ColumnCache cache)
 	return heap_form_tuple(desc, values, nulls);
 }
 
+char *
+label_of_reference(std::span<const char *const> texts)
+{
+	StringInfoData label;
+
+	initStringInfo(&label);
+	for (size_t i = 0; i < texts.size(); i++)
+		appendStringInfo(&label, "%s%s", i > 0 ? ", " : texts.size() > 1 ? "(" : "", texts[i] ? texts[i] : "null");
+	if (texts.size() > 1)
+		appendStringInfoChar(&label, ')');
+	return label.data;
+}
+
 } /* namespace integrity */
 
 using namespace integrity;
@@ -277,6 +290,7 @@ extern "C"
 {
 PG_FUNCTION_INFO_V1(integrity_row_image);
 PG_FUNCTION_INFO_V1(integrity_row_from_image);
+PG_FUNCTION_INFO_V1(integrity_reference_label);
 
 PGDLLEXPORT Datum
 integrity_row_image(PG_FUNCTION_ARGS)
@@ -308,5 +322,28 @@ integrity_row_from_image(PG_FUNCTION_ARGS)
 	ReleaseTupleDesc(desc);
 	AtEOXact_GUC(true, settings);
 	return row;
+}
+
+/* reference_label(value, ...): what a reference refers to, see label_of_reference(). */
+PGDLLEXPORT Datum
+integrity_reference_label(PG_FUNCTION_ARGS)
+{
+	int			settings = pin_settings();
+	auto	  **texts = static_cast<const char **>(palloc0(sizeof(char *) * static_cast<size_t>(PG_NARGS() + 1)));
+
+	for (int i = 0; i < PG_NARGS(); i++)
+		if (!PG_ARGISNULL(i))
+		{
+			Oid			output;
+			bool		is_varlena;
+
+			getTypeOutputInfo(get_fn_expr_argtype(fcinfo->flinfo, i), &output, &is_varlena);
+			texts[i] = OidOutputFunctionCall(output, PG_GETARG_DATUM(i));
+		}
+
+	text	   *label = cstring_to_text(label_of_reference({texts, static_cast<size_t>(PG_NARGS())}));
+
+	AtEOXact_GUC(true, settings);
+	PG_RETURN_TEXT_P(label);
 }
 }

@@ -26,4 +26,10 @@ Jsonb	   *image_of_row(HeapTupleHeader row, ColumnCache cache);
 /* A column that the image does not know is null; one that the row type does not know raises. */
 HeapTuple	row_of_image(TupleDesc desc, Jsonb *image, ColumnCache cache);
 
+/*
+ * How the log names the value of a reference: as the report does, (a, b) if
+ * there are more columns than one. The texts are those of the values, null for NULL.
+ */
+char	   *label_of_reference(std::span<const char *const> texts);
+
 } /* namespace integrity */

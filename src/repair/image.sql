@@ -16,3 +16,9 @@ CREATE FUNCTION integrity.row_image(record) RETURNS jsonb
 CREATE FUNCTION integrity.row_from_image(anyelement, jsonb) RETURNS anyelement
 	LANGUAGE c STABLE PARALLEL SAFE
 	AS 'MODULE_PATHNAME', 'integrity_row_from_image';
+
+-- What the values of one reference are called in the log: by their text as in
+-- an image, (a, b) if there are more columns than one.
+CREATE FUNCTION integrity.reference_label(VARIADIC "any") RETURNS text
+	LANGUAGE c STABLE PARALLEL SAFE
+	AS 'MODULE_PATHNAME', 'integrity_reference_label';

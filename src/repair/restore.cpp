@@ -121,7 +121,7 @@ start_executor(QueryDesc *query, int flags)
 
 /* ---------------------------------------------------------------- checks by hand */
 
-/* The references of a row that were broken before: rule name to the texts of values. */
+/* The references of a row that were broken before: rule name to their labels. */
 struct Known
 {
 	Jsonb	   *broken;			/* may be null */
@@ -222,22 +222,18 @@ check_foreign_key(Relation rel, Trigger *trigger, const ForeignKeyCacheInfo &key
 				  TupleTableSlot *before, Jsonb *broken)
 {
 	Known		known = {broken, name_of_root_constraint(key.conoid), InvalidOid};
-	StringInfoData label;
+	auto	  **texts = static_cast<const char **>(palloc(sizeof(char *) * static_cast<size_t>(key.nkeys)));
 	bool		changed = before == nullptr;
 
-	/* As the report writes a value: (a, b) if there are more columns than one. */
-	initStringInfo(&label);
 	for (int i = 0; i < key.nkeys; i++)
 	{
 		const char *text = text_of_column(now, key.conkey[i]);
 		const char *old = before ? text_of_column(before, key.conkey[i]) : nullptr;
 
 		changed = changed || (text == nullptr) != (old == nullptr) || (text && strcmp(text, old) != 0);
-		appendStringInfo(&label, "%s%s", i > 0 ? ", " : key.nkeys > 1 ? "(" : "", text ? text : "null");
+		texts[i] = text;
 	}
-	if (key.nkeys > 1)
-		appendStringInfoChar(&label, ')');
-	if (!changed || is_known(known, label.data))
+	if (!changed || is_known(known, label_of_reference({texts, static_cast<size_t>(key.nkeys)})))
 		return;
 
 	LOCAL_FCINFO(fcinfo, 0);

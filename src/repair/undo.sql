@@ -177,7 +177,7 @@ $$;
 -- the users' tables.
 CREATE FUNCTION integrity.undo_run(bigint, boolean, text) RETURNS TABLE (
   run_id bigint, changed_table regclass, outcome text, rows bigint, change_id bigint, row_key jsonb, reason text, dry_run boolean)
-LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET row_security = on
 AS $$
 #variable_conflict use_column
 DECLARE
