@@ -57,7 +57,7 @@ AS $$
      WHERE c.run_id = $1
      GROUP BY c.changed_table, c.row_key, CASE WHEN c.row_key IS NULL THEN c.change_id END
   )
-  SELECT (j.n, j.changed_table, j.row_key, j.before, j.after, j.broken, j.referencing_table, j.rule_name)::integrity.net_change,
+  SELECT (j.n, j.changed_table, j.row_key, j.before, j.after, j.broken, j.referencing_table, j.rule_name, NULL)::integrity.net_change,
          EXISTS (SELECT FROM taken_back AS t WHERE t.origin = j.n)
     FROM joined AS j
    WHERE j.before IS DISTINCT FROM j.after
@@ -95,15 +95,16 @@ $$;
 
 -- What is to be put back, in portions of one kind that fit into memory, in the
 -- order in which to do it: what refers to a row after that row, and the other
--- way round where rows go away. Rows without a key go backwards in time, for one
--- may have become what another was.
+-- way round where rows go away. These, and rows without a key, go backwards in
+-- time: one without a key may have become what another was.
 CREATE FUNCTION integrity.undo_portions(run_id bigint, skipped bigint[]) RETURNS TABLE (
   changed_table regclass, deletes boolean, inserts boolean, columns text[], changed_columns text[], items integrity.net_change[])
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET jit = off
 AS $$
 DECLARE
-  most_rows CONSTANT bigint := 1000;
-  most_bytes CONSTANT bigint := 8 * 1024 * 1024;
+  -- Rows that are deleted together may refer to each other.
+  most_rows CONSTANT bigint[] := '{1000,100000}';
+  most_bytes CONSTANT bigint[] := '{8388608,67108864}';
   tables oid[] := ARRAY(SELECT t.relid FROM integrity.changed_tables(run_id) AS t);
   depths integer[] := integrity.depths(tables);
 BEGIN
@@ -126,7 +127,7 @@ BEGIN
              pg_catalog.lag(s.shape) OVER w IS DISTINCT FROM s.shape AS turns
         FROM shaped AS s
       WINDOW w AS (ORDER BY s.deletes, CASE WHEN s.deletes THEN - s.depth ELSE s.depth END, (s.net).changed_table::oid,
-                            CASE WHEN (s.net).row_key IS NULL THEN - (s.net).n END NULLS FIRST, s.shape, (s.net).n
+                            CASE WHEN s.deletes OR (s.net).row_key IS NULL THEN - (s.net).n END NULLS FIRST, s.shape, (s.net).n
                    ROWS UNBOUNDED PRECEDING)
     ), numbered AS (
       SELECT p.*, pg_catalog.count(*) FILTER (WHERE p.turns) OVER (ORDER BY p.place ROWS UNBOUNDED PRECEDING) AS kind
@@ -135,7 +136,8 @@ BEGIN
     SELECT (pg_catalog.array_agg((p.net).changed_table))[1], pg_catalog.bool_and(p.deletes), pg_catalog.bool_and(p.inserts),
            p.columns, p.changed, pg_catalog.array_agg(p.net ORDER BY p.place)
       FROM numbered AS p
-     GROUP BY p.kind, p.columns, p.changed, p.place / most_rows, pg_catalog.div(p.bytes, most_bytes)
+     GROUP BY p.kind, p.columns, p.changed, p.place / most_rows[1 + p.deletes::integer],
+              pg_catalog.div(p.bytes, most_bytes[1 + p.deletes::integer])
      ORDER BY pg_catalog.min(p.place);
 END
 $$;
@@ -143,7 +145,7 @@ $$;
 -- One pass: writes back what can be, and then checks it. unsound are rows that
 -- were written and must not have been.
 CREATE FUNCTION integrity.undo_pass(
-  run_id bigint, undo_id bigint, search_path text, skipped bigint[],
+  run_id bigint, kind text, undo_id bigint, search_path text, skipped bigint[],
   OUT left_alone integrity.left_alone[], OUT unsound integrity.left_alone[])
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET jit = off
 AS $$
@@ -160,8 +162,12 @@ BEGIN
       left_alone := left_alone || ARRAY(SELECT (u.n, u.changed_table, u.row_key, how.problem)::integrity.left_alone
                                           FROM pg_catalog.unnest(portion.items) AS u);
     ELSE
+      -- A repair left nothing broken in what it changed, but an undo did.
+      IF kind = 'undo' AND NOT portion.inserts THEN
+        portion.items := integrity.judge_items(portion.items, how.look, search_path);
+      END IF;
       SELECT u.unchecked, u.left_alone INTO unchecked, left_alone
-        FROM integrity.undo_rows(undo_id, portion.changed_table, portion.items, how.command, how.look, how.has_key,
+        FROM integrity.undo_rows(undo_id, portion.items, how.command, how.look, how.has_key,
                                  search_path, unchecked, left_alone) AS u;
     END IF;
   END LOOP;
@@ -218,7 +224,7 @@ BEGIN
     BEGIN
       INSERT INTO integrity.run (kind, undoes, parameters)
       VALUES ('undo', $1, pg_catalog.jsonb_build_object('run_id', $1)) RETURNING run.run_id INTO undo_id;
-      pass := integrity.undo_pass($1, undo_id, $3, ARRAY(SELECT u.n FROM pg_catalog.unnest(left_alone) AS u));
+      pass := integrity.undo_pass($1, undone_run.kind, undo_id, $3, ARRAY(SELECT u.n FROM pg_catalog.unnest(left_alone) AS u));
       SELECT pg_catalog.array_agg(s.t ORDER BY s.t::text COLLATE "C"), pg_catalog.array_agg(s.n ORDER BY s.t::text COLLATE "C")
         INTO restored_tables, restored_rows
         FROM (SELECT c.changed_table, pg_catalog.count(*) FROM integrity.change AS c

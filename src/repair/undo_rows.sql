@@ -12,10 +12,11 @@
  */
 
 -- What a run did to one row, all in all. n is the last of its changes; before is
--- NULL if the run inserted the row, after if it deleted it.
+-- NULL if the run inserted the row, after if it deleted it. broken is what had no
+-- key before; broken_now, what has none as the run left it.
 CREATE TYPE integrity.net_change AS (
   n bigint, changed_table regclass, row_key jsonb, before jsonb, after jsonb, broken jsonb,
-  referencing_table regclass, rule_name name);
+  referencing_table regclass, rule_name name, broken_now jsonb);
 
 -- A row that was written without checks, which are still to come. was is its
 -- image before that.
@@ -30,8 +31,10 @@ CREATE TYPE integrity.left_alone AS (n bigint, changed_table regclass, row_key j
 --	  command	writes the rows $2 (net_change[]) and logs that under the run $1;
 --				returns the n of those that were written, then the blocks, then
 --				the offsets where they are
---	  look		tells for each of the rows $1 how it is: 0 gone, 1 changed, 2 as
---				the run left it, 3 as it was before the run
+--	  look		tells of each of the rows $2 ($1 is not used) how it is: 0 gone, 1
+--				changed, 2 as the run left it, 3 as it was before the run; then
+--				the blocks, then the offsets of those that are as the run left
+--				them
 --	  problem	why none of it can be done
 CREATE FUNCTION integrity.undo_statements(
   changed_table regclass, columns text[], changed_columns text[], inserts boolean, deletes boolean,
@@ -49,6 +52,7 @@ DECLARE
   item text;
   match text;
   write text;
+  place CONSTANT text := '((%1$s::pg_catalog.text::pg_catalog.point)[0])::pg_catalog.int8, ((%1$s::pg_catalog.text::pg_catalog.point)[1])::pg_catalog.int8';
 BEGIN
   SELECT pg_catalog.format('%I.%I', s.nspname, c.relname) INTO table_name
     FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS s ON s.oid = c.relnamespace
@@ -102,7 +106,7 @@ BEGIN
     item AS MATERIALIZED (
       SELECT u.*, %1$s AS key_row, %2$s AS new_row%3$s
         FROM pg_catalog.unnest($2::integrity.net_change[]) WITH ORDINALITY AS u (
-             n, changed_table, row_key, before, after, broken, referencing_table, rule_name, i))$piece$,
+             n, changed_table, row_key, before, after, broken, referencing_table, rule_name, broken_now, i))$piece$,
     CASE WHEN has_key AND NOT inserts
          THEN pg_catalog.format('integrity.row_from_image(NULL::%s, %s)', table_name, key_image) ELSE 'NULL' END,
     CASE WHEN deletes THEN 'NULL'
@@ -161,29 +165,30 @@ BEGIN
     WITH %s,%s,
     logged AS (
       INSERT INTO integrity.change (run_id, referencing_table, rule_name, changed_table, row_key, before, after, broken, undoes)
-      SELECT $1, i.referencing_table, i.rule_name, i.changed_table, i.row_key, w.before, w.after, %s, i.n
+      SELECT $1, i.referencing_table, i.rule_name, i.changed_table, i.row_key, w.before, w.after, i.broken_now, i.n
         FROM written AS w JOIN item AS i ON i.n OPERATOR(pg_catalog.=) w.n)
     SELECT pg_catalog.array_agg(w.n ORDER BY w.n)
-           OPERATOR(pg_catalog.||) pg_catalog.array_agg(((w.tid::pg_catalog.text::pg_catalog.point)[0])::pg_catalog.int8 ORDER BY w.n)
-           OPERATOR(pg_catalog.||) pg_catalog.array_agg(((w.tid::pg_catalog.text::pg_catalog.point)[1])::pg_catalog.int8 ORDER BY w.n)
-      FROM written AS w
-    $query$, item, write,
-    -- What may be broken again if this, in turn, is undone.
-    CASE WHEN inserts OR deletes THEN 'i.broken' ELSE 'NULL' END);
+           OPERATOR(pg_catalog.||) pg_catalog.array_agg((w.p)[1] ORDER BY w.n)
+           OPERATOR(pg_catalog.||) pg_catalog.array_agg((w.p)[2] ORDER BY w.n)
+      FROM (SELECT w.n, ARRAY[%s] AS p FROM written AS w) AS w
+    $query$, item, write, pg_catalog.format(place, 'w.tid'));
 
-  look := CASE WHEN NOT has_key THEN NULL ELSE pg_catalog.format($query$
-    WITH item AS MATERIALIZED (
-      SELECT u.i, u.before, u.after, integrity.row_from_image(NULL::%1$s, %2$s) AS key_row
-        FROM pg_catalog.unnest($1::integrity.net_change[]) WITH ORDINALITY AS u (
-             n, changed_table, row_key, before, after, broken, referencing_table, rule_name, i))
-    SELECT pg_catalog.array_agg(COALESCE(
-             (SELECT CASE WHEN %3$s OPERATOR(pg_catalog.=) i.after THEN 2
-                         WHEN %3$s OPERATOR(pg_catalog.=) i.before THEN 3
-                         ELSE 1 END
-                FROM ONLY %1$s AS r WHERE %4$s LIMIT 1),
-             0)::pg_catalog.int8 ORDER BY i.i)
-      FROM item AS i
-    $query$, table_name, key_image, image, key_match) END;
+  -- $1 is mentioned so that it has a type.
+  IF NOT inserts THEN
+    look := pg_catalog.format($query$
+      WITH %s, seen AS (SELECT i.i, %s AS r FROM item AS i)
+      SELECT pg_catalog.array_agg(COALESCE((s.r)[1], 0) ORDER BY s.i)
+             OPERATOR(pg_catalog.||) pg_catalog.array_agg((s.r)[2] ORDER BY s.i)
+             OPERATOR(pg_catalog.||) pg_catalog.array_agg((s.r)[3] ORDER BY s.i)
+        FROM seen AS s WHERE $1::pg_catalog.int8 IS NOT NULL
+      $query$, item,
+      CASE WHEN has_key THEN pg_catalog.format($piece$(
+        SELECT ARRAY[CASE WHEN %1$s OPERATOR(pg_catalog.=) i.after THEN 2
+                          WHEN %1$s OPERATOR(pg_catalog.=) i.before THEN 3
+                          ELSE 1 END, %2$s]
+          FROM ONLY %3$s AS r WHERE %4$s LIMIT 1)$piece$, image, pg_catalog.format(place, 'r.ctid'), table_name, key_match)
+      ELSE pg_catalog.format('(SELECT ARRAY[2, %s] FROM found AS f WHERE f.i OPERATOR(pg_catalog.=) i.i)', pg_catalog.format(place, 'f.tid')) END);
+  END IF;
 END
 $$;
 
@@ -198,74 +203,140 @@ $$;
 
 -- Why rows that were to be updated, or deleted, were not.
 CREATE FUNCTION integrity.why_left_alone(
-  changed_table regclass, items integrity.net_change[], look text, search_path text) RETURNS SETOF integrity.left_alone
+  items integrity.net_change[], look text, has_key boolean, search_path text) RETURNS SETOF integrity.left_alone
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-  states bigint[] := CASE WHEN look IS NOT NULL THEN integrity.execute_as_owner_in(changed_table, search_path, look, items) END;
+  states bigint[] := integrity.execute_as_owner_in(items[1].changed_table, search_path, look, 0::bigint, items);
 BEGIN
   RETURN QUERY
     SELECT u.n, u.changed_table, u.row_key,
-           CASE states[u.i] WHEN 0 THEN 'deleted since' WHEN 1 THEN 'changed since' WHEN 2 THEN 'a trigger kept it as it is'
-                            WHEN 3 THEN 'as it was already' ELSE 'changed or deleted since' END
+           CASE WHEN states[u.i] = 2 THEN 'a trigger kept it as it is'
+                WHEN states[u.i] = 3 THEN 'as it was already'
+                WHEN NOT has_key THEN 'changed or deleted since'
+                WHEN states[u.i] = 1 THEN 'changed since'
+                ELSE 'deleted since' END
       FROM pg_catalog.unnest(items) WITH ORDINALITY AS u (
-           n, changed_table, row_key, before, after, broken, referencing_table, rule_name, i);
+           n, changed_table, row_key, before, after, broken, referencing_table, rule_name, broken_now, i);
 END
 $$;
 
--- Puts back rows of one table that are alike in columns and kind of change. A
--- row that is in the way of the others is found by trying them one by one.
-CREATE FUNCTION integrity.undo_rows(
-  undo_id bigint, changed_table regclass, items integrity.net_change[], command text, look text, has_key boolean,
-  search_path text, INOUT unchecked integrity.unchecked_row[], INOUT left_alone integrity.left_alone[])
+-- Fills in broken_now, for the log: this may be undone, too.
+CREATE FUNCTION integrity.judge_items(INOUT items integrity.net_change[], look text, search_path text)
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET jit = off
+AS $$
+DECLARE
+  rules integrity.reference[] := integrity.rules_of(items[1].changed_table, '{}');
+  states bigint[] := integrity.execute_as_owner_in(items[1].changed_table, search_path, look, 0::bigint, items);
+  n integer := pg_catalog.cardinality(items);
+  tids tid[] := ARRAY(SELECT CASE WHEN states[i] = 2 THEN pg_catalog.format('(%s,%s)', states[n + i], states[2 * n + i])::tid END
+                        FROM pg_catalog.generate_series(1, n) AS i);
+BEGIN
+  EXECUTE pg_catalog.format($query$
+    SELECT pg_catalog.array_agg((u.n, u.changed_table, u.row_key, u.before, u.after, u.broken, u.referencing_table, u.rule_name,
+                                 j.broken)::integrity.net_change ORDER BY u.i)
+      FROM ROWS FROM (pg_catalog.unnest($4), pg_catalog.unnest($1)) WITH ORDINALITY AS u (
+           n, changed_table, row_key, before, after, broken, referencing_table, rule_name, broken_now, tid, i)
+      LEFT JOIN (%s) AS j ON j.tid = u.tid
+    $query$, integrity.judged_rows(items[1].changed_table, rules, '{}'))
+    INTO items
+    USING tids, ARRAY(SELECT (r).rule_name FROM pg_catalog.unnest(rules) AS r),
+          ARRAY(SELECT (r).referenced_table FROM pg_catalog.unnest(rules) AS r), items;
+END
+$$;
+
+-- Writes rows back, all or none. rest are those that the statement passed over;
+-- error says why it failed.
+CREATE FUNCTION integrity.write_rows(
+  undo_id bigint, items integrity.net_change[], command text, search_path text,
+  INOUT unchecked integrity.unchecked_row[], OUT rest integrity.net_change[], OUT error text)
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
   written bigint[];
   rows_written integer;
-  fresh integrity.unchecked_row[];
-  rest integrity.net_change[] := items;
-  one integrity.net_change;
   detail text;
 BEGIN
-  LOOP
-    BEGIN
-      written := integrity.write_unchecked(changed_table, search_path, command, undo_id, rest);
-      rows_written := COALESCE(pg_catalog.cardinality(written), 0) / 3;
-      IF items[1].after IS NULL AND rows_written < pg_catalog.cardinality(items) THEN
-        RAISE triggered_data_change_violation USING MESSAGE = 'a trigger kept it from being inserted';
-      END IF;
-      fresh := ARRAY(
-        SELECT (u.n, u.changed_table, u.row_key, u.after, u.broken,
-                pg_catalog.format('(%s,%s)', written[rows_written + w.i], written[2 * rows_written + w.i])::tid)::integrity.unchecked_row
-          FROM pg_catalog.unnest(written[1 : rows_written]) WITH ORDINALITY AS w (n, i)
-          JOIN pg_catalog.unnest(rest) AS u USING (n)
-         WHERE u.before IS NOT NULL);
-    EXCEPTION WHEN OTHERS THEN
-      GET STACKED DIAGNOSTICS detail = PG_EXCEPTION_DETAIL;
-      IF NOT integrity.is_about_a_row(SQLSTATE) THEN
-        RAISE;
-      ELSIF pg_catalog.cardinality(rest) = 1 THEN
-        left_alone := left_alone || (rest[1].n, changed_table, rest[1].row_key,
-                                     SQLERRM || COALESCE(': ' || NULLIF(detail, ''), ''))::integrity.left_alone;
-      ELSE
-        FOREACH one IN ARRAY rest LOOP
-          SELECT u.unchecked, u.left_alone INTO unchecked, left_alone
-            FROM integrity.undo_rows(undo_id, changed_table, ARRAY[one], command, look, has_key, search_path,
-                                     unchecked, left_alone) AS u;
-        END LOOP;
-      END IF;
-      RETURN;
-    END;
-    SELECT u.unchecked INTO unchecked FROM integrity.check_written(fresh, unchecked) AS u;
+  rest := items;
+  BEGIN
+    written := COALESCE(integrity.write_unchecked(items[1].changed_table, search_path, command, undo_id, items), '{}');
+    rows_written := pg_catalog.cardinality(written) / 3;
+    IF items[1].after IS NULL AND rows_written < pg_catalog.cardinality(items) THEN
+      -- which ones, the statement cannot tell
+      RAISE triggered_data_change_violation USING MESSAGE = 'a trigger kept it from being inserted';
+    END IF;
+  EXCEPTION WHEN OTHERS THEN
+    GET STACKED DIAGNOSTICS detail = PG_EXCEPTION_DETAIL;
+    IF NOT integrity.is_about_a_row(SQLSTATE) THEN
+      RAISE;
+    END IF;
+    error := SQLERRM || COALESCE(': ' || NULLIF(detail, ''), '');
+    RETURN;
+  END;
 
-    rest := ARRAY(SELECT u FROM pg_catalog.unnest(rest) AS u WHERE u.n <> ALL (written[1 : rows_written]));
+  rest := ARRAY(SELECT u FROM pg_catalog.unnest(items) AS u WHERE u.n <> ALL (written[1 : rows_written]));
+  -- What is deleted has nothing to be checked.
+  IF items[1].before IS NOT NULL THEN
+    SELECT c.unchecked INTO unchecked FROM integrity.check_written(ARRAY(
+      SELECT (u.n, u.changed_table, u.row_key, u.after, u.broken,
+              pg_catalog.format('(%s,%s)', written[rows_written + w.i], written[2 * rows_written + w.i])::tid)::integrity.unchecked_row
+        FROM pg_catalog.unnest(written[1 : rows_written]) WITH ORDINALITY AS w (n, i)
+        JOIN pg_catalog.unnest(items) AS u ON u.n = w.n), unchecked) AS c;
+  END IF;
+END
+$$;
+
+-- Puts back rows of one table that are alike in columns and kind of change.
+CREATE FUNCTION integrity.undo_rows(
+  undo_id bigint, items integrity.net_change[], command text, look text, has_key boolean, search_path text,
+  INOUT unchecked integrity.unchecked_row[], INOUT left_alone integrity.left_alone[])
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+  most_rounds CONSTANT integer := 10;
+  rest integrity.net_change[] := items;
+  result record;
+  one integrity.net_change;
+  failed integrity.net_change[];
+  errors integrity.left_alone[];
+  progress boolean;
+BEGIN
+  LOOP
+    result := integrity.write_rows(undo_id, rest, command, search_path, unchecked);
+    unchecked := result.unchecked;
+    progress := pg_catalog.cardinality(result.rest) < pg_catalog.cardinality(rest);
+    rest := result.rest;
     -- Where rows have no key, one may have become what another was.
-    EXIT WHEN has_key OR rows_written = 0 OR pg_catalog.cardinality(rest) = 0 OR items[1].after IS NULL;
+    EXIT WHEN has_key OR NOT progress OR pg_catalog.cardinality(rest) = 0;
   END LOOP;
 
+  -- A row is in the way of the others: one by one then. A round may make room for
+  -- what failed in it before.
+  IF result.error IS NOT NULL THEN
+    failed := rest;
+    rest := '{}';
+    FOR round IN 1 .. most_rounds LOOP
+      progress := false;
+      errors := '{}';
+      FOREACH one IN ARRAY failed LOOP
+        result := integrity.write_rows(undo_id, ARRAY[one], command, search_path, unchecked);
+        unchecked := result.unchecked;
+        IF result.error IS NOT NULL THEN
+          errors := errors || (one.n, one.changed_table, one.row_key, result.error)::integrity.left_alone;
+        ELSE
+          progress := true;
+          rest := rest || result.rest;
+        END IF;
+      END LOOP;
+      EXIT WHEN NOT progress OR pg_catalog.cardinality(errors) = 0;
+      failed := ARRAY(SELECT u FROM pg_catalog.unnest(failed) AS u
+                       WHERE EXISTS (SELECT FROM pg_catalog.unnest(errors) AS e WHERE e.n = u.n));
+    END LOOP;
+    left_alone := left_alone || errors;
+  END IF;
+
   IF pg_catalog.cardinality(rest) > 0 THEN
-    left_alone := left_alone || ARRAY(SELECT w FROM integrity.why_left_alone(changed_table, rest, look, search_path) AS w);
+    left_alone := left_alone || ARRAY(SELECT w FROM integrity.why_left_alone(rest, look, has_key, search_path) AS w);
   END IF;
 END
 $$;
