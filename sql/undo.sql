@@ -99,7 +99,7 @@ WITH r AS (INSERT INTO integrity.run (kind) VALUES ('repair') RETURNING run_id),
      j AS (INSERT INTO integrity.change (run_id, referencing_table, rule_name, changed_table, row_key, before)
            SELECT run_id, 'chain', 'street', 'chain', jsonb_build_object('id', id), image FROM r, d)
 SELECT run_id AS run FROM r \gset
-SELECT outcome, rows, reason FROM integrity.undo(:run, false);
+SELECT outcome, rows, reason FROM integrity.undo(:run, false) ORDER BY 1 DESC, 2, 3;
 SELECT fingerprint('{chain}') = :'start' AS same;
 -- Taken away again: but for row 7, which another row refers to by now, and 6, 5, ... which lead to it. So nothing is,
 -- for the chain is a circle. Without that row, all.
@@ -107,7 +107,7 @@ SELECT max(run_id) AS run FROM integrity.run \gset
 INSERT INTO chain VALUES (2000, '{7}');
 SELECT outcome, count(*), min(reason) FROM integrity.undo(:run) GROUP BY 1;
 DELETE FROM chain WHERE id = 2000;
-SELECT outcome, rows, reason FROM integrity.undo(:run, false);
+SELECT outcome, rows, reason FROM integrity.undo(:run, false) ORDER BY 1 DESC, 2, 3;
 SELECT count(*) FROM chain;
 DROP TABLE chain;
 
@@ -123,7 +123,7 @@ SELECT * FROM round_trip('loose', 'loose_kids_fkey', 'delete row', 'loose');
 SELECT run_id AS run FROM integrity.repair('loose', 'loose_kids_fkey', NULL, false) \gset
 DELETE FROM loose WHERE ctid = (SELECT min(ctid) FROM loose WHERE kids = '{1}');
 DELETE FROM loose WHERE ctid = (SELECT min(ctid) FROM loose WHERE kids = '{1}');
-SELECT outcome, rows, row_key, reason FROM integrity.undo(:run, false);
+SELECT outcome, rows, row_key, reason FROM integrity.undo(:run, false) ORDER BY 1 DESC, 2, 3;
 SELECT * FROM loose ORDER BY 1, 2;
 DROP TABLE loose;
 
@@ -174,11 +174,11 @@ BEGIN
 END $$;
 CREATE TRIGGER stubborn BEFORE UPDATE ON item FOR EACH ROW EXECUTE FUNCTION stubborn();
 ALTER TABLE item ADD CONSTRAINT small CHECK (cardinality(kids) < 2 OR id <> 7) NOT VALID;
-SELECT outcome, rows, row_key, reason, run_id IS NULL AS none FROM integrity.undo(:run);
-SELECT outcome, rows, row_key, reason, run_id IS NULL AS none FROM integrity.undo(:run, false);
+SELECT outcome, rows, row_key, reason, run_id IS NULL AS none FROM integrity.undo(:run) ORDER BY 1 DESC, 2, 3;
+SELECT outcome, rows, row_key, reason, run_id IS NULL AS none FROM integrity.undo(:run, false) ORDER BY 1 DESC, 2, 3;
 SELECT * FROM item ORDER BY id;
 DROP TRIGGER stubborn ON item;
-SELECT outcome, rows, row_key, reason FROM integrity.undo(:run, false);
+SELECT outcome, rows, row_key, reason FROM integrity.undo(:run, false) ORDER BY 1 DESC, 2, 3;
 SELECT c.row_key, c.before, c.after FROM integrity.change c
  WHERE c.run_id = :run AND c.change_id IN (SELECT change_id FROM integrity.undo(:run)) ORDER BY c.change_id;
 -- A deleted row whose place is taken, by key and by another unique column; one that a trigger drops.
@@ -191,7 +191,7 @@ SELECT run_id AS run FROM integrity.repair('item', 'item_kids_fkey', 'delete row
 INSERT INTO item VALUES (1, '{}', 'mine'), (20, '{}', 'w2');
 CREATE FUNCTION drop_3() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN IF NEW.id = 3 THEN RETURN NULL; END IF; RETURN NEW; END $$;
 CREATE TRIGGER drop_3 BEFORE INSERT ON item FOR EACH ROW EXECUTE FUNCTION drop_3();
-SELECT outcome, rows, row_key, reason FROM integrity.undo(:run, false);
+SELECT outcome, rows, row_key, reason FROM integrity.undo(:run, false) ORDER BY 1 DESC, 2, 3;
 SELECT * FROM item ORDER BY id;
 DROP TABLE item;
 DROP FUNCTION stubborn, drop_3;
@@ -212,8 +212,8 @@ SELECT run_id AS run FROM integrity.repair('pair', 'f', NULL, false) \gset
 SELECT row_key, broken FROM integrity.change WHERE run_id = :run ORDER BY row_key;
 DELETE FROM second WHERE id = 2;
 DELETE FROM pair WHERE id = 7;
-SELECT outcome, rows, row_key, reason FROM integrity.undo(:run);
-SELECT outcome, rows, row_key, reason FROM integrity.undo(:run, false);
+SELECT outcome, rows, row_key, reason FROM integrity.undo(:run) ORDER BY 1 DESC, 2, 3;
+SELECT outcome, rows, row_key, reason FROM integrity.undo(:run, false) ORDER BY 1 DESC, 2, 3;
 SELECT * FROM pair ORDER BY id;
 -- The checks are back at work at once.
 INSERT INTO pair VALUES (8, 9, 1, '{}');
@@ -224,7 +224,7 @@ DELETE FROM second WHERE id = 3;
 -- With the key there again the rest comes back.
 INSERT INTO second VALUES (2);
 INSERT INTO pair VALUES (7, NULL, 1, '{}');
-SELECT outcome, rows, row_key, reason FROM integrity.undo(:run, false);
+SELECT outcome, rows, row_key, reason FROM integrity.undo(:run, false) ORDER BY 1 DESC, 2, 3;
 SELECT count(*), fingerprint('{pair}') = md5((SELECT string_agg(t, '|' ORDER BY t COLLATE "C") FROM unnest(ARRAY[
   '(1,9,9,"{90,91}")', '(2,9,2,{})', '(3,9,1,{2})', '(4,9,1,"{3,7}")', '(5,9,3,{6})', '(6,9,3,"{5,92}")', '(7,,1,{})']) t)) AS same FROM pair;
 
@@ -239,11 +239,190 @@ SELECT run_id AS run FROM integrity.repair('pair', 'friends', 'set null', false)
 SET session_replication_role = replica;
 DELETE FROM second WHERE id = 1;
 RESET session_replication_role;
-SELECT outcome, rows, row_key, reason FROM integrity.undo(:run, false);
+SELECT outcome, rows, row_key, reason FROM integrity.undo(:run, false) ORDER BY 1 DESC, 2, 3;
 SELECT run_id AS run FROM integrity.repair('pair', 'f', 'set null', false) \gset
 UPDATE integrity.change SET before = before || '{"friends": "{3,82}", "f": "8"}', after = '{"friends": null, "f": null}'
  WHERE run_id = :run;
 UPDATE pair SET friends = NULL WHERE id = 4;
-SELECT outcome, rows, row_key, reason FROM integrity.undo(:run, false);
+SELECT outcome, rows, row_key, reason FROM integrity.undo(:run, false) ORDER BY 1 DESC, 2, 3;
 SELECT * FROM pair ORDER BY id;
 DROP TABLE pair, one, second;
+
+-- Deferred rules and foreign keys are checked at once, and what is restored stays tolerated at the commit. Rules that are
+-- ENABLE ALWAYS hold for a replica, too; what is disabled, or for replicas only, is not checked, as in an INSERT.
+CREATE TABLE later (id int PRIMARY KEY, kids int[], one int CONSTRAINT later_one REFERENCES student DEFERRABLE INITIALLY DEFERRED);
+SELECT integrity.add_reference('later', 'kids', 'student', "deferrable" => true, initially_deferred => true, rule_name => 'later_kids');
+SET session_replication_role = replica;
+INSERT INTO later VALUES (1, '{1,70}', 71), (2, '{72,2}', 1), (3, '{72,5}', 1), (4, '{72,1}', 5);
+RESET session_replication_role;
+SELECT * FROM round_trip('later', NULL, 'delete row', 'later');
+BEGIN;
+SELECT run_id AS run FROM integrity.repair('later', 'later_kids', 'delete row', false) \gset
+DELETE FROM student WHERE id = 5;
+SELECT outcome, rows, row_key, reason FROM integrity.undo(:run, false) ORDER BY 1 DESC, 2, 3;
+COMMIT;
+SELECT * FROM later ORDER BY id;
+ALTER TABLE later ENABLE REPLICA TRIGGER later_kids;
+SELECT outcome, rows, row_key, reason FROM integrity.undo(:run, false) ORDER BY 1 DESC, 2, 3;
+INSERT INTO student VALUES (5, 's5');
+ALTER TABLE later ENABLE ALWAYS TRIGGER later_kids;
+TRUNCATE later;
+SET session_replication_role = replica;
+ALTER TABLE later DISABLE TRIGGER later_kids;
+INSERT INTO later VALUES (1, '{70}', 71), (2, '{5}', 5);
+ALTER TABLE later ENABLE ALWAYS TRIGGER later_kids;
+RESET session_replication_role;
+SELECT run_id AS run FROM integrity.repair('later', 'later_one', 'delete row', false) \gset
+WITH d AS (DELETE FROM later r RETURNING integrity.row_image(r.*) AS image)
+INSERT INTO integrity.change (run_id, referencing_table, rule_name, changed_table, row_key, before)
+SELECT :run, 'later', 'later_one', 'later', '{"id": 2}', image FROM d;
+DELETE FROM student WHERE id = 5;
+SET session_replication_role = replica;
+SELECT outcome, rows, row_key, reason FROM integrity.undo(:run, false) ORDER BY 1 DESC, 2, 3;
+RESET session_replication_role;
+INSERT INTO student VALUES (5, 's5');
+DROP TABLE later;
+
+-- Triggers of users: they fire, see what they see at any other time, and what they write meanwhile is checked. AFTER
+-- triggers may change the row once more.
+CREATE TABLE visit (id int PRIMARY KEY, kids int[], seen int NOT NULL DEFAULT 0, by text);
+CREATE TABLE visit_log (id int, said text, kids int[]);
+SELECT integrity.add_reference('visit', 'kids', 'student', on_delete => 'remove element', rule_name => 'kids');
+SELECT integrity.add_reference('visit_log', 'kids', 'student', on_delete => 'remove element', rule_name => 'kids');
+CREATE FUNCTION seen() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN NEW.seen := NEW.seen + 1; RETURN NEW; END $$;
+CREATE FUNCTION tell() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+  -- the schema of the table is on the search_path of the session, and only there
+  INSERT INTO visit_log VALUES (NEW.id, TG_OP || ' by ' || current_user || ' ' || current_setting('DateStyle'), CASE WHEN NEW.id = 3 THEN NEW.kids END);
+  IF NEW.id = 4 THEN UPDATE visit SET kids = kids || 6666 WHERE id = 4; END IF;
+  RETURN NULL;
+END $$;
+SET session_replication_role = replica;
+INSERT INTO visit SELECT g, ARRAY[1, 200 + g] FROM generate_series(1, 4) g;
+RESET session_replication_role;
+CREATE TRIGGER seen BEFORE INSERT OR UPDATE ON visit FOR EACH ROW EXECUTE FUNCTION seen();
+SELECT run_id AS run FROM integrity.repair('visit', 'kids', NULL, false) \gset
+CREATE TRIGGER tell AFTER INSERT OR UPDATE ON visit FOR EACH ROW WHEN (pg_trigger_depth() = 0) EXECUTE FUNCTION tell();
+SET DateStyle = 'German, DMY';
+SELECT outcome, rows, row_key, reason FROM integrity.undo(:run, false) ORDER BY 1 DESC, 2, 3;
+RESET DateStyle;
+SELECT * FROM visit ORDER BY id;
+SELECT * FROM visit_log ORDER BY id;
+-- what the trigger changed is part of what the undo did, and goes back with it
+SELECT max(run_id) AS run FROM integrity.run \gset
+SELECT outcome, rows, row_key, reason FROM integrity.undo(:run, false) ORDER BY 1 DESC, 2, 3;
+SELECT * FROM visit ORDER BY id;
+-- A BEFORE trigger that gives a returning row another reference: it is checked, not the one on record.
+CREATE FUNCTION other_kid() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN NEW.kids := ARRAY[CASE NEW.id WHEN 1 THEN 7777 WHEN 2 THEN 202 ELSE 2 END]; RETURN NEW; END $$;
+DROP TRIGGER tell ON visit;
+TRUNCATE visit;
+SET session_replication_role = replica;
+INSERT INTO visit SELECT g, ARRAY[1, 200 + g] FROM generate_series(1, 3) g;
+RESET session_replication_role;
+SELECT run_id AS run FROM integrity.repair('visit', 'kids', 'delete row', false) \gset
+CREATE TRIGGER other_kid BEFORE INSERT ON visit FOR EACH ROW EXECUTE FUNCTION other_kid();
+SELECT outcome, rows, row_key, reason FROM integrity.undo(:run, false) ORDER BY 1 DESC, 2, 3;
+SELECT * FROM visit ORDER BY id;
+DROP TABLE visit, visit_log;
+DROP FUNCTION seen, tell, other_kid;
+
+-- An undo that takes away rows again does not spread, whatever ON DELETE says: rows that refer to them since are not its own.
+CREATE TABLE owner (id int PRIMARY KEY, kid int CONSTRAINT kid REFERENCES student ON DELETE CASCADE);
+CREATE TABLE dog (id int PRIMARY KEY, owner int CONSTRAINT dog_owner REFERENCES owner ON DELETE CASCADE,
+  late int CONSTRAINT dog_late REFERENCES owner DEFERRABLE INITIALLY DEFERRED);
+CREATE TABLE cat (id int PRIMARY KEY, owners int[], held int[]);
+SELECT integrity.add_reference('cat', 'owners', 'owner', on_delete => 'remove element', rule_name => 'cat_owners');
+SELECT integrity.add_reference('cat', 'held', 'owner', "deferrable" => true, initially_deferred => true, rule_name => 'cat_held');
+SET session_replication_role = replica;
+INSERT INTO owner SELECT g, 300 FROM generate_series(1, 5) g;
+RESET session_replication_role;
+SELECT run_id AS run FROM integrity.repair('owner', 'kid', NULL, false) \gset
+SELECT run_id AS run FROM integrity.undo(:run, false) \gset
+INSERT INTO dog VALUES (1, 1, NULL), (2, NULL, 2);
+INSERT INTO cat VALUES (1, '{3}', NULL), (2, NULL, '{4}');
+SELECT outcome, rows, row_key, reason FROM integrity.undo(:run, false) ORDER BY 1 DESC, 2, 3;
+SELECT * FROM owner ORDER BY id;
+SELECT * FROM dog ORDER BY id;
+SELECT * FROM cat ORDER BY id;
+-- outside of an undo they act as declared
+DELETE FROM owner WHERE id IN (1, 3);
+SELECT * FROM dog ORDER BY id;
+SELECT * FROM cat ORDER BY id;
+DROP TABLE cat, dog, owner;
+
+-- The table was altered since. A new column does not matter, and what comes back gets its default.
+CREATE TABLE altered (id int PRIMARY KEY, kids int[], a int, b text);
+SELECT integrity.add_reference('altered', 'kids', 'student', on_delete => 'remove element', rule_name => 'kids');
+CREATE FUNCTION break_altered(action text, OUT run bigint) LANGUAGE plpgsql AS $$
+BEGIN
+  TRUNCATE altered;
+  PERFORM set_config('session_replication_role', 'replica', true);
+  INSERT INTO altered (id, kids) VALUES (1, '{1,80}'), (2, '{81}');
+  PERFORM set_config('session_replication_role', 'origin', true);
+  SELECT r.run_id INTO run FROM integrity.repair('altered', 'kids', action, false) r;
+END $$;
+SELECT run FROM break_altered('remove element') \gset
+SELECT run AS run2 FROM break_altered('delete row') \gset
+INSERT INTO altered VALUES (1, '{1}'), (2, '{}');
+ALTER TABLE altered ADD new int DEFAULT 7;
+ALTER TABLE altered RENAME TO renamed;
+CREATE SCHEMA undo_too;
+ALTER TABLE renamed SET SCHEMA undo_too;
+SELECT changed_table, outcome, rows, reason FROM integrity.undo(:run, false) ORDER BY 1 DESC, 2, 3;
+DELETE FROM undo_too.renamed;
+SELECT changed_table, outcome, rows, reason FROM integrity.undo(:run2, false) ORDER BY 1 DESC, 2, 3;
+SELECT * FROM undo_too.renamed ORDER BY id;
+ALTER TABLE undo_too.renamed SET SCHEMA undo;
+ALTER TABLE renamed RENAME TO altered;
+-- A rule that was renamed is another one, and does not know what was broken.
+SELECT run FROM break_altered('remove element') \gset
+ALTER TRIGGER kids ON altered RENAME TO "kids again";
+SELECT row_key, outcome, reason FROM integrity.undo(:run) ORDER BY 1 DESC, 2, 3;
+ALTER TRIGGER "kids again" ON altered RENAME TO kids;
+-- Without the rule nothing is checked.
+SELECT integrity.drop_reference('altered', 'kids');
+SELECT row_key, outcome, rows, reason FROM integrity.undo(:run, false) ORDER BY 1 DESC, 2, 3;
+SELECT integrity.add_reference('altered', 'kids', 'student', on_delete => 'remove element', rule_name => 'kids', not_valid => true);
+-- A column of another type: what is written otherwise was changed since.
+SELECT run FROM break_altered('remove element') \gset
+ALTER TABLE altered ALTER id TYPE bigint;
+SELECT row_key, outcome, rows, reason FROM integrity.undo(:run, false) ORDER BY 1 DESC, 2, 3;
+SELECT run FROM break_altered('remove element') \gset
+ALTER TABLE altered ALTER id TYPE numeric(8, 1);
+SELECT row_key, outcome, rows, reason FROM integrity.undo(:run, false) ORDER BY 1 DESC, 2, 3;
+-- The primary key is another one, or there is none: found by all values.
+SELECT run FROM break_altered('remove element') \gset
+ALTER TABLE altered DROP CONSTRAINT altered_pkey;
+SELECT row_key, outcome, rows, reason FROM integrity.undo(:run, false) ORDER BY 1 DESC, 2, 3;
+SELECT run FROM break_altered('remove element') \gset
+ALTER TABLE altered ADD serial serial PRIMARY KEY;
+SELECT row_key, outcome, rows, reason FROM integrity.undo(:run, false) ORDER BY 1 DESC, 2, 3;
+SELECT id, kids FROM altered ORDER BY id;
+-- A column that is gone, a table that is gone.
+SELECT run FROM break_altered('remove element') \gset
+ALTER TABLE altered RENAME b TO c;
+SELECT row_key, outcome, rows, reason FROM integrity.undo(:run, false) ORDER BY 1 DESC, 2, 3;
+DROP TABLE altered;
+SELECT changed_table::text ~ '^\d+$' AS no_name, row_key, outcome, rows, reason FROM integrity.undo(:run, false) ORDER BY 1 DESC, 2, 3;
+DROP FUNCTION break_altered;
+DROP SCHEMA undo_too;
+
+-- What cannot be undone.
+SELECT integrity.undo(0);
+\echo :LAST_ERROR_SQLSTATE
+SELECT integrity.undo(NULL);
+\echo :LAST_ERROR_SQLSTATE
+INSERT INTO integrity.run (kind) VALUES ('report') RETURNING run_id AS run \gset
+\set VERBOSITY sqlstate
+SELECT integrity.undo(:run);
+\set VERBOSITY terse
+INSERT INTO integrity.run (kind) VALUES ('repair') RETURNING run_id AS run \gset
+SELECT integrity.undo(:run, NULL);
+SELECT * FROM integrity.undo(:run);
+BEGIN ISOLATION LEVEL REPEATABLE READ;
+SELECT integrity.undo(:run);
+\echo :LAST_ERROR_SQLSTATE
+ROLLBACK;
+
+DELETE FROM integrity.run;
+DROP SCHEMA undo CASCADE;
