@@ -47,6 +47,8 @@ pin_settings()
 	/* regclass and its like */
 	if (strcmp(namespace_search_path, "pg_catalog, pg_temp") != 0)
 		set("search_path", "pg_catalog, pg_temp");
+	if (quote_all_identifiers)
+		set("quote_all_identifiers", "off");
 	if (DateStyle != USE_ISO_DATES)
 		set("datestyle", "ISO");
 	if (strcmp(pg_get_timezone_name(session_timezone), "GMT") != 0)
