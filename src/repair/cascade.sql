@@ -177,11 +177,11 @@ END
 $$;
 
 -- Puts into the log what has become of the noted rows, for the sake of this
--- rule; a row that is as it was is left out. Returns how many were changed, and
--- how many deleted.
+-- rule; a row that is as it was is left out. Returns how many were changed, how
+-- many deleted, and how many broken references of the rule went with these.
 CREATE FUNCTION integrity.log_noted(
   run_id bigint, rule integrity.reference, noted integrity.noted_row[], path text,
-  OUT rows_changed bigint, OUT rows_deleted bigint)
+  OUT rows_changed bigint, OUT rows_deleted bigint, OUT references_gone bigint)
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET jit = off
 AS $$
 DECLARE
@@ -190,6 +190,7 @@ DECLARE
 BEGIN
   rows_changed := 0;
   rows_deleted := 0;
+  references_gone := 0;
   FOR part IN
     SELECT u.row_table, pg_catalog.array_agg(u.row_tid ORDER BY u.n) AS tids,
            pg_catalog.array_agg(u.before ORDER BY u.n) AS befores,
@@ -213,9 +214,11 @@ BEGIN
         INSERT INTO integrity.change (run_id, referencing_table, rule_name, changed_table, row_key, before, after, broken)
         SELECT $1, $2, $3, $8, c.key, c.before, c.after, c.broken
           FROM compared AS c WHERE NOT c.is_there OR c.after IS NOT NULL
-        RETURNING after
+        RETURNING after, broken
       )
-      SELECT ARRAY[pg_catalog.count(*) FILTER (WHERE l.after IS NOT NULL), pg_catalog.count(*) FILTER (WHERE l.after IS NULL)]
+      SELECT ARRAY[pg_catalog.count(*) FILTER (WHERE l.after IS NOT NULL), pg_catalog.count(*) FILTER (WHERE l.after IS NULL),
+                   COALESCE(pg_catalog.sum(pg_catalog.jsonb_array_length(l.broken OPERATOR(pg_catalog.->) $3::pg_catalog.text))
+                            FILTER (WHERE l.after IS NULL), 0)]
         FROM logged AS l
       $query$, integrity.table_name(part.row_table)),
       run_id, rule.referencing_table, rule.rule_name,
@@ -223,6 +226,7 @@ BEGIN
       part.befores, part.keys, part.brokens, part.row_table);
     rows_changed := rows_changed + figures[1];
     rows_deleted := rows_deleted + figures[2];
+    references_gone := references_gone + figures[3];
   END LOOP;
 END
 $$;
