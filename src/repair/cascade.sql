@@ -91,6 +91,22 @@ BEGIN
 END
 $$;
 
+-- Raises if rows of another's table are reached: they could not be put on record.
+-- "reached" is true also where the caller may not even look.
+CREATE FUNCTION integrity.check_may_note(rule integrity.reference, start_table regclass, reached boolean) RETURNS void
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+  IF reached AND NOT integrity.owns(rule.referencing_table) THEN
+    RAISE insufficient_privilege USING
+      MESSAGE = (SELECT pg_catalog.format('must be owner of table %s', c.relname) FROM pg_catalog.pg_class AS c WHERE c.oid = rule.referencing_table),
+      DETAIL = (SELECT pg_catalog.format('What happens to rows of table "%s" is handed on to it by rule "%s".', c.relname, rule.rule_name)
+                  FROM pg_catalog.pg_class AS c WHERE c.oid = start_table),
+      HINT = 'Repair as a superuser, or as a member of the owners of both tables.';
+  END IF;
+END
+$$;
+
 -- Finds, locks and notes all rows that PostgreSQL, or a rule, may delete or
 -- change when the given rows are deleted, or changed in the given columns.
 -- Those rows themselves are not among them. Rather one too many than one too
@@ -131,6 +147,7 @@ BEGIN
        WHERE a.n >= new_from OR rules[i].on_empty = 'delete row';
       CONTINUE WHEN keys.some_new IS NOT TRUE;
 
+      PERFORM integrity.check_may_note(rules[i], start_table, NOT pg_catalog.has_table_privilege(rules[i].referencing_table, 'SELECT'));
       SELECT pg_catalog.array_agg(f.row_table) AS tables, pg_catalog.array_agg(f.row_tid) AS tids,
              pg_catalog.array_agg(f.v) AS via
         INTO found
@@ -140,6 +157,7 @@ BEGIN
                           WHERE a.t = f.row_table AND a.c = f.row_tid AND a.v IN (0, f.v));
       CONTINUE WHEN found.tables IS NULL;
 
+      PERFORM integrity.check_may_note(rules[i], start_table, true);
       found := integrity.lock_noted(found.tables, found.tids, found.via);
       new_tables := new_tables || found.tables;
       new_tids := new_tids || found.tids;
