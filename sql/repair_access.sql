@@ -100,6 +100,7 @@ SET ROLE regress_owner;
 SELECT * FROM integrity.repair('mine');
 \echo :SQLSTATE
 RESET ROLE;
+SELECT referencing_table, references_broken, rows_changed FROM integrity.repair();
 ALTER TABLE k DISABLE ROW LEVEL SECURITY;
 -- Row-level security of the table itself is not for its owner, so a repair sees all rows. Where it is
 -- forced on the owner, the owner cannot see what is broken; a superuser can, and the change is made.
