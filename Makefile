@@ -8,7 +8,8 @@ EXTVERSION := $(shell sed -n "s/^default_version *= *'\(.*\)'/\1/p" $(or $(VPATH
 # The install script is these parts, in this order; docs/generate reads the list too.
 PARTS = src/module.sql src/reference/reference.sql src/report/report.sql src/report/rows.sql \
 	src/repair/image.sql src/repair/tools.sql src/repair/journal.sql src/repair/judge.sql src/repair/cascade.sql \
-	src/repair/change.sql src/repair/repair.sql src/repair/batches.sql
+	src/repair/change.sql src/repair/repair.sql src/repair/batches.sql \
+	src/repair/restore.sql src/repair/undo_rows.sql src/repair/undo.sql src/repair/forget.sql
 
 # All sources of all rooms. A VPATH build finds them where the Makefile is, not where the objects go.
 here = $(or $(VPATH),.)

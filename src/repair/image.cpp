@@ -11,17 +11,15 @@
  * What text an output function makes depends on settings. They are pinned
  * here for the length of a call, so that images of two sessions can be compared,
  * while triggers that the caller's statement fires find their user's settings.
- * Only search_path, which the output of regclass and its like depends on, is
- * the caller's to pin.
  */
-#include "../pg.h"
+#include "image.h"
 
 namespace integrity
 {
-namespace
-{
 
-/* How to convert the columns of a row type, kept from row to row in fn_extra. */
+static_assert(Plain<ColumnCache>);
+
+/* For the way out or for the way back, never both. */
 struct Columns
 {
 	Oid			type;
@@ -37,7 +35,6 @@ struct Columns
 
 static_assert(Plain<Columns>);
 
-/* The caller closes the level that it gets; an error closes it too. */
 int
 pin_settings()
 {
@@ -47,6 +44,9 @@ pin_settings()
 		(void) set_config_option(name, value, PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
 	};
 
+	/* regclass and its like */
+	if (strcmp(namespace_search_path, "pg_catalog, pg_temp") != 0)
+		set("search_path", "pg_catalog, pg_temp");
 	if (DateStyle != USE_ISO_DATES)
 		set("datestyle", "ISO");
 	if (strcmp(pg_get_timezone_name(session_timezone), "GMT") != 0)
@@ -66,6 +66,9 @@ pin_settings()
 	return level;
 }
 
+namespace
+{
+
 enum class Direction : uint8
 {
 	Out,
@@ -76,17 +79,17 @@ enum class Direction : uint8
  * A row type can get columns while a query runs, so its shape is compared each
  * time, column by column, as record_out() does.
  */
-Columns *
-columns_of(FunctionCallInfo fcinfo, TupleDesc desc)
+void
+match_cache(ColumnCache cache, TupleDesc desc)
 {
-	auto	   *columns = static_cast<Columns *>(fcinfo->flinfo->fn_extra);
+	Columns    *columns = *cache.columns;
 
 	if (columns == nullptr || columns->count != desc->natts)
 	{
-		columns = static_cast<Columns *>(MemoryContextAllocZero(fcinfo->flinfo->fn_mcxt, offsetof(Columns, column) +
+		columns = static_cast<Columns *>(MemoryContextAllocZero(cache.memory, offsetof(Columns, column) +
 			static_cast<size_t>(desc->natts) * sizeof(Columns::Column)));
 		columns->count = desc->natts;
-		fcinfo->flinfo->fn_extra = columns;
+		*cache.columns = columns;
 	}
 	if (columns->type != desc->tdtypeid || columns->typmod != desc->tdtypmod)
 	{
@@ -95,13 +98,12 @@ columns_of(FunctionCallInfo fcinfo, TupleDesc desc)
 		columns->type = desc->tdtypeid;
 		columns->typmod = desc->tdtypmod;
 	}
-	return columns;
 }
 
 Columns::Column &
-prepare_column(FunctionCallInfo fcinfo, Columns *columns, int i, Oid type, Direction direction)
+prepare_column(ColumnCache cache, int i, Oid type, Direction direction)
 {
-	Columns::Column &column = columns->column[i];
+	Columns::Column &column = (*cache.columns)->column[i];
 	Oid			proc;
 	bool		is_varlena;
 
@@ -111,7 +113,7 @@ prepare_column(FunctionCallInfo fcinfo, Columns *columns, int i, Oid type, Direc
 		getTypeOutputInfo(type, &proc, &is_varlena);
 	else
 		getTypeInputInfo(type, &proc, &column.ioparam);
-	fmgr_info_cxt(proc, &column.proc, fcinfo->flinfo->fn_mcxt);
+	fmgr_info_cxt(proc, &column.proc, cache.memory);
 	column.type = type;
 	return column;
 }
@@ -134,11 +136,12 @@ json_string(const char *text, const char *column_name)
 	return value;
 }
 
-Datum
-image_of_row(FunctionCallInfo fcinfo, HeapTupleHeader row)
+} /* namespace */
+
+Jsonb *
+image_of_row(HeapTupleHeader row, ColumnCache cache)
 {
 	TupleDesc	desc = lookup_rowtype_tupdesc(HeapTupleHeaderGetTypeId(row), HeapTupleHeaderGetTypMod(row));
-	Columns    *columns = columns_of(fcinfo, desc);
 	auto	   *values = static_cast<Datum *>(palloc(sizeof(Datum) * static_cast<size_t>(desc->natts + 1)));
 	auto	   *nulls = static_cast<bool *>(palloc(sizeof(bool) * static_cast<size_t>(desc->natts + 1)));
 	HeapTupleData tuple = {};
@@ -148,6 +151,7 @@ image_of_row(FunctionCallInfo fcinfo, HeapTupleHeader row)
 	ItemPointerSetInvalid(&tuple.t_self);
 	tuple.t_data = row;
 	heap_deform_tuple(&tuple, desc, values, nulls);
+	match_cache(cache, desc);
 
 	pg::push(&image, WJB_BEGIN_OBJECT, nullptr);
 	for (int i = 0; i < desc->natts; i++)
@@ -163,7 +167,7 @@ image_of_row(FunctionCallInfo fcinfo, HeapTupleHeader row)
 			value.type = jbvNull;
 		else
 		{
-			Columns::Column &column = prepare_column(fcinfo, columns, i, att->atttypid, Direction::Out);
+			Columns::Column &column = prepare_column(cache, i, att->atttypid, Direction::Out);
 
 			value = json_string(OutputFunctionCall(&column.proc, values[i]), NameStr(att->attname));
 		}
@@ -171,8 +175,11 @@ image_of_row(FunctionCallInfo fcinfo, HeapTupleHeader row)
 	}
 	pg::push(&image, WJB_END_OBJECT, nullptr);
 	ReleaseTupleDesc(desc);
-	return JsonbPGetDatum(JsonbValueToJsonb(image.result));
+	return JsonbValueToJsonb(image.result);
 }
+
+namespace
+{
 
 /* Raises for the first name in the image that is no column of the row type. */
 [[noreturn]] void
@@ -222,17 +229,18 @@ text_in_image(Jsonb *image, Form_pg_attribute att, bool *found)
 	return pnstrdup(value.val.string.val, static_cast<size_t>(value.val.string.len));
 }
 
-Datum
-row_of_image(FunctionCallInfo fcinfo, Oid type, Jsonb *image)
+} /* namespace */
+
+HeapTuple
+row_of_image(TupleDesc desc, Jsonb *image, ColumnCache cache)
 {
-	TupleDesc	desc = lookup_rowtype_tupdesc(type, -1);
-	Columns    *columns = columns_of(fcinfo, desc);
 	auto	   *values = static_cast<Datum *>(palloc0(sizeof(Datum) * static_cast<size_t>(desc->natts + 1)));
 	auto	   *nulls = static_cast<bool *>(palloc(sizeof(bool) * static_cast<size_t>(desc->natts + 1)));
 	uint32		used = 0;
 
 	if (!JB_ROOT_IS_OBJECT(image))
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("image of a row is not a JSON object")));
+	match_cache(cache, desc);
 
 	for (int i = 0; i < desc->natts; i++)
 	{
@@ -246,37 +254,52 @@ row_of_image(FunctionCallInfo fcinfo, Oid type, Jsonb *image)
 		used++;
 
 		/* NULL goes through the input function too: a domain may forbid it. */
-		Columns::Column &column = prepare_column(fcinfo, columns, i, att->atttypid, Direction::In);
+		Columns::Column &column = prepare_column(cache, i, att->atttypid, Direction::In);
 
 		values[i] = InputFunctionCall(&column.proc, text, column.ioparam, att->atttypmod);
 	}
 	if (used != JB_ROOT_COUNT(image))
 		report_unknown_column(image, desc);
-
-	Datum		row = HeapTupleGetDatum(heap_form_tuple(desc, values, nulls));
-
-	ReleaseTupleDesc(desc);
-	return row;
+	return heap_form_tuple(desc, values, nulls);
 }
 
-} /* namespace */
+char *
+label_of_reference(std::span<const char *const> texts)
+{
+	StringInfoData label;
+
+	initStringInfo(&label);
+	for (size_t i = 0; i < texts.size(); i++)
+		appendStringInfo(&label, "%s%s", i > 0 ? ", " : texts.size() > 1 ? "(" : "", texts[i] ? texts[i] : "null");
+	if (texts.size() > 1)
+		appendStringInfoChar(&label, ')');
+	return label.data;
+}
+
 } /* namespace integrity */
 
 using namespace integrity;
+
+static ColumnCache
+cache_of(FunctionCallInfo fcinfo)
+{
+	return {reinterpret_cast<Columns **>(&fcinfo->flinfo->fn_extra), fcinfo->flinfo->fn_mcxt};
+}
 
 extern "C"
 {
 PG_FUNCTION_INFO_V1(integrity_row_image);
 PG_FUNCTION_INFO_V1(integrity_row_from_image);
+PG_FUNCTION_INFO_V1(integrity_reference_label);
 
 PGDLLEXPORT Datum
 integrity_row_image(PG_FUNCTION_ARGS)
 {
 	int			settings = pin_settings();
-	Datum		image = image_of_row(fcinfo, PG_GETARG_HEAPTUPLEHEADER(0));
+	Jsonb	   *image = image_of_row(PG_GETARG_HEAPTUPLEHEADER(0), cache_of(fcinfo));
 
 	AtEOXact_GUC(true, settings);
-	return image;
+	PG_RETURN_JSONB_P(image);
 }
 
 /* Its first argument is only there to be seen: a null of the row type. */
@@ -293,9 +316,34 @@ integrity_row_from_image(PG_FUNCTION_ARGS)
 		PG_RETURN_NULL();
 
 	int			settings = pin_settings();
-	Datum		row = row_of_image(fcinfo, type, PG_GETARG_JSONB_P(1));
+	TupleDesc	desc = lookup_rowtype_tupdesc(type, -1);
+	Datum		row = HeapTupleGetDatum(row_of_image(desc, PG_GETARG_JSONB_P(1), cache_of(fcinfo)));
 
+	ReleaseTupleDesc(desc);
 	AtEOXact_GUC(true, settings);
 	return row;
+}
+
+/* reference_label(value, ...): what a reference refers to, see label_of_reference(). */
+PGDLLEXPORT Datum
+integrity_reference_label(PG_FUNCTION_ARGS)
+{
+	int			settings = pin_settings();
+	auto	  **texts = static_cast<const char **>(palloc0(sizeof(char *) * static_cast<size_t>(PG_NARGS() + 1)));
+
+	for (int i = 0; i < PG_NARGS(); i++)
+		if (!PG_ARGISNULL(i))
+		{
+			Oid			output;
+			bool		is_varlena;
+
+			getTypeOutputInfo(get_fn_expr_argtype(fcinfo->flinfo, i), &output, &is_varlena);
+			texts[i] = OidOutputFunctionCall(output, PG_GETARG_DATUM(i));
+		}
+
+	text	   *label = cstring_to_text(label_of_reference({texts, static_cast<size_t>(PG_NARGS())}));
+
+	AtEOXact_GUC(true, settings);
+	PG_RETURN_TEXT_P(label);
 }
 }

@@ -8,7 +8,8 @@
  * the table itself, so nothing can be slipped to another owner's undo().
  *
  * What a temporary table is called means nothing to anyone else, so a dump
- * leaves its rows out.
+ * leaves its rows out. And those of a table that was dropped: a dump would hold
+ * its number, which may be that of any other table where it is restored.
  */
 
 -- Is the current role the table's owner, or a member of it? False for a table
@@ -62,6 +63,7 @@ CREATE TABLE integrity.change (
   before jsonb,
   after jsonb,
   broken jsonb,
+  undoes bigint,
   PRIMARY KEY (run_id, change_id)
 );
 COMMENT ON TABLE integrity.change IS 'one row per row that a run changed, with its image before and after';
@@ -71,6 +73,7 @@ COMMENT ON COLUMN integrity.change.row_key IS 'the primary key, NULL if there is
 COMMENT ON COLUMN integrity.change.before IS 'column name to the text of its value; NULL: the run inserted the row';
 COMMENT ON COLUMN integrity.change.after IS 'NULL: the run deleted the row';
 COMMENT ON COLUMN integrity.change.broken IS 'rule name to the values of the row that had no key';
+COMMENT ON COLUMN integrity.change.undoes IS 'in an undo: the change_id of what it took back, the last one if there were more for that row';
 
 ALTER TABLE integrity.run ENABLE ROW LEVEL SECURITY;
 ALTER TABLE integrity.run_rule ENABLE ROW LEVEL SECURITY;
@@ -94,7 +97,8 @@ GRANT SELECT, INSERT, UPDATE (after), DELETE ON integrity.change TO PUBLIC;
 SELECT pg_catalog.pg_extension_config_dump('integrity.run', '');
 SELECT pg_catalog.pg_extension_config_dump('integrity.run_run_id_seq', '');
 SELECT pg_catalog.pg_extension_config_dump('integrity.run_rule',
-  'WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_class c WHERE c.oid = referencing_table AND c.relpersistence = ''t'')');
+  'WHERE EXISTS (SELECT FROM pg_catalog.pg_class c WHERE c.oid = referencing_table AND c.relpersistence <> ''t'')');
 SELECT pg_catalog.pg_extension_config_dump('integrity.change',
-  'WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_class c WHERE c.oid IN (referencing_table, changed_table) AND c.relpersistence = ''t'')');
+  'WHERE EXISTS (SELECT FROM pg_catalog.pg_class c WHERE c.oid = referencing_table AND c.relpersistence <> ''t'')
+     AND EXISTS (SELECT FROM pg_catalog.pg_class c WHERE c.oid = changed_table AND c.relpersistence <> ''t'')');
 SELECT pg_catalog.pg_extension_config_dump('integrity.change_change_id_seq', '');

@@ -173,7 +173,7 @@ BEGIN
                   pg_catalog.jsonb_agg(v.l ORDER BY v.p) AS labels
              FROM (SELECT v.p, %1$s AS l
                      FROM (SELECT i.p, %2$s FROM (SELECT %3$s, %4$s AS p) AS i WHERE %5$s) AS v) AS v) AS b%6$s$piece$,
-      q.label, q.vals, q.items,
+      pg_catalog.format('integrity.reference_label(%s)', q.v_list), q.vals, q.items,
       CASE WHEN q.is_array
            THEN pg_catalog.format('pg_catalog.generate_series(1, pg_catalog.cardinality(r.%I))', rules[n].referencing_column)
            ELSE '1' END,

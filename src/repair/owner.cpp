@@ -12,15 +12,10 @@
  * its versions to the latest; what is wrong with that one is then found out
  * by the statement that changes it.
  */
-#include "../pg.h"
+#include "owner.h"
 
 namespace integrity
 {
-namespace
-{
-
-constexpr int max_arguments = 32;
-
 /*
  * Running code as somebody is SET ROLE, and is granted to whom that would be.
  * Where PostgreSQL refuses SET ROLE to everybody, so do we.
@@ -33,6 +28,11 @@ require_owner(Relation rel)
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 				 errmsg("must be owner of table %s", RelationGetRelationName(rel))));
 }
+
+namespace
+{
+
+constexpr int max_arguments = 32;
 
 void
 require_table(Relation rel)
