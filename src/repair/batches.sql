@@ -93,9 +93,8 @@ $$;
  *   rule_name          the rule: the name of its trigger, or of the foreign key constraint
  *   action             as for integrity.repair(). Default: the rule's own
  *   batch_rows         how many rows are changed between two commits. Default: 1000
- *
- * The call shows `run_id`, the references that were broken, the rows that were changed and deleted, and the references that
- * are still broken; leave these parameters out.
+ *   run_id             leave it out; the call returns the number of its run. A NOTICE tells the figures, which are in
+ *                      `integrity.run_rule` too
  *
  * Locks: those of integrity.repair(), to the end of each batch.
  *
@@ -107,8 +106,7 @@ $$;
  */
 CREATE PROCEDURE integrity.repair_in_batches(
   referencing_table regclass, rule_name name, action text DEFAULT NULL, batch_rows integer DEFAULT 1000,
-  INOUT run_id bigint DEFAULT NULL, INOUT references_broken bigint DEFAULT NULL, INOUT rows_changed bigint DEFAULT NULL,
-  INOUT rows_deleted bigint DEFAULT NULL, INOUT references_broken_after bigint DEFAULT NULL)
+  INOUT run_id bigint DEFAULT NULL)
 LANGUAGE plpgsql
 AS $$
 DECLARE
@@ -155,9 +153,7 @@ BEGIN
     EXIT WHEN step.goes_on IS NOT TRUE;
   END LOOP;
   PERFORM integrity.end_batches(run_id, work);
-  references_broken := work.references_found;
-  rows_changed := work.rows_changed;
-  rows_deleted := work.rows_deleted;
-  references_broken_after := work.references_broken_now;
+  RAISE NOTICE 'rule "%": % references broken, % rows changed, % rows deleted, % references still broken', (work.rule).rule_name,
+    work.references_found, work.rows_changed, work.rows_deleted, work.references_broken_now;
 END
 $$;

@@ -91,6 +91,22 @@ BEGIN
 END
 $$;
 
+-- Raises if rows of another's table are reached: they could not be put on record.
+-- "reached" is true also where the caller may not even look.
+CREATE FUNCTION integrity.check_may_note(rule integrity.reference, start_table regclass, reached boolean) RETURNS void
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+  IF reached AND NOT integrity.owns(rule.referencing_table) THEN
+    RAISE insufficient_privilege USING
+      MESSAGE = (SELECT pg_catalog.format('must be owner of table %s', c.relname) FROM pg_catalog.pg_class AS c WHERE c.oid = rule.referencing_table),
+      DETAIL = (SELECT pg_catalog.format('What happens to rows of table "%s" is handed on to it by rule "%s".', c.relname, rule.rule_name)
+                  FROM pg_catalog.pg_class AS c WHERE c.oid = start_table),
+      HINT = 'Repair as a superuser, or as a member of the owners of both tables.';
+  END IF;
+END
+$$;
+
 -- Finds, locks and notes all rows that PostgreSQL, or a rule, may delete or
 -- change when the given rows are deleted, or changed in the given columns.
 -- Those rows themselves are not among them. Rather one too many than one too
@@ -131,6 +147,7 @@ BEGIN
        WHERE a.n >= new_from OR rules[i].on_empty = 'delete row';
       CONTINUE WHEN keys.some_new IS NOT TRUE;
 
+      PERFORM integrity.check_may_note(rules[i], start_table, NOT pg_catalog.has_table_privilege(rules[i].referencing_table, 'SELECT'));
       SELECT pg_catalog.array_agg(f.row_table) AS tables, pg_catalog.array_agg(f.row_tid) AS tids,
              pg_catalog.array_agg(f.v) AS via
         INTO found
@@ -140,6 +157,7 @@ BEGIN
                           WHERE a.t = f.row_table AND a.c = f.row_tid AND a.v IN (0, f.v));
       CONTINUE WHEN found.tables IS NULL;
 
+      PERFORM integrity.check_may_note(rules[i], start_table, true);
       found := integrity.lock_noted(found.tables, found.tids, found.via);
       new_tables := new_tables || found.tables;
       new_tids := new_tids || found.tids;
@@ -177,11 +195,11 @@ END
 $$;
 
 -- Puts into the log what has become of the noted rows, for the sake of this
--- rule; a row that is as it was is left out. Returns how many were changed, and
--- how many deleted.
+-- rule; a row that is as it was is left out. Returns how many were changed, how
+-- many deleted, and how many broken references of the rule went with these.
 CREATE FUNCTION integrity.log_noted(
   run_id bigint, rule integrity.reference, noted integrity.noted_row[], path text,
-  OUT rows_changed bigint, OUT rows_deleted bigint)
+  OUT rows_changed bigint, OUT rows_deleted bigint, OUT references_gone bigint)
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET jit = off
 AS $$
 DECLARE
@@ -190,6 +208,7 @@ DECLARE
 BEGIN
   rows_changed := 0;
   rows_deleted := 0;
+  references_gone := 0;
   FOR part IN
     SELECT u.row_table, pg_catalog.array_agg(u.row_tid ORDER BY u.n) AS tids,
            pg_catalog.array_agg(u.before ORDER BY u.n) AS befores,
@@ -213,9 +232,11 @@ BEGIN
         INSERT INTO integrity.change (run_id, referencing_table, rule_name, changed_table, row_key, before, after, broken)
         SELECT $1, $2, $3, $8, c.key, c.before, c.after, c.broken
           FROM compared AS c WHERE NOT c.is_there OR c.after IS NOT NULL
-        RETURNING after
+        RETURNING after, broken
       )
-      SELECT ARRAY[pg_catalog.count(*) FILTER (WHERE l.after IS NOT NULL), pg_catalog.count(*) FILTER (WHERE l.after IS NULL)]
+      SELECT ARRAY[pg_catalog.count(*) FILTER (WHERE l.after IS NOT NULL), pg_catalog.count(*) FILTER (WHERE l.after IS NULL),
+                   COALESCE(pg_catalog.sum(pg_catalog.jsonb_array_length(l.broken OPERATOR(pg_catalog.->) $3::pg_catalog.text))
+                            FILTER (WHERE l.after IS NULL), 0)]
         FROM logged AS l
       $query$, integrity.table_name(part.row_table)),
       run_id, rule.referencing_table, rule.rule_name,
@@ -223,6 +244,7 @@ BEGIN
       part.befores, part.keys, part.brokens, part.row_table);
     rows_changed := rows_changed + figures[1];
     rows_deleted := rows_deleted + figures[2];
+    references_gone := references_gone + figures[3];
   END LOOP;
 END
 $$;

@@ -153,7 +153,7 @@ $$;
 
 -- Deletes rows of one table: those that the action of the first rule dooms. The
 -- other rules are only written down. Returns what was changed and deleted, with
--- all cascades, and how many broken references the rule had in the rows:
+-- all cascades, and how many broken references of the rule went with its rows:
 -- {changed, deleted, references}.
 CREATE FUNCTION integrity.delete_rows(
   run_id bigint, row_table regclass, tids tid[], rules integrity.reference[], action text, path text) RETURNS bigint[]
@@ -165,14 +165,14 @@ DECLARE
   judged text := integrity.judged_rows(row_table, rules, ARRAY[action]);
   noted integrity.noted_row[];
   cascades integrity.noted_row[];
-  references_gone bigint;
-  result record;
+  done record;
+  cascaded record;
 BEGIN
   tids := pg_catalog.array_remove(integrity.lock_rows(row_table, tids, 'update'), NULL);
   EXECUTE pg_catalog.format(
-    'SELECT pg_catalog.array_agg(ROW($4, j.tid, j.before, j.key, j.broken)::integrity.noted_row), pg_catalog.array_agg(j.tid), pg_catalog.sum(j.n1)'
+    'SELECT pg_catalog.array_agg(ROW($4, j.tid, j.before, j.key, j.broken)::integrity.noted_row), pg_catalog.array_agg(j.tid)'
     '  FROM (%s) AS j WHERE j.doomed', judged)
-    INTO noted, tids, references_gone USING tids, names, key_tables, row_table;
+    INTO noted, tids USING tids, names, key_tables, row_table;
   IF noted IS NULL THEN
     RETURN ARRAY[0, 0, 0];
   END IF;
@@ -185,7 +185,8 @@ BEGIN
     integrity.table_name(row_table), judged),
     tids, names, key_tables);
 
-  result := integrity.log_noted(run_id, rules[1], noted || cascades, path);
-  RETURN ARRAY[result.rows_changed, result.rows_deleted, references_gone];
+  done := integrity.log_noted(run_id, rules[1], noted, path);
+  cascaded := integrity.log_noted(run_id, rules[1], cascades, path);
+  RETURN ARRAY[done.rows_changed + cascaded.rows_changed, done.rows_deleted + cascaded.rows_deleted, done.references_gone];
 END
 $$;

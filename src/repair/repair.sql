@@ -122,7 +122,8 @@ BEGIN
 END
 $$;
 
--- Takes up a rule: locks it, finds out whether it can be judged, and looks.
+-- Takes up a rule: locks it and looks; if it is broken it must be possible, for
+-- the owner of the table too, to judge its rows.
 CREATE FUNCTION integrity.take_up(referencing_table regclass, rule_name name) RETURNS integrity.rule_repair
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
 AS $$
@@ -130,8 +131,11 @@ DECLARE
   work integrity.rule_repair;
 BEGIN
   work.rule := integrity.lock_rule(referencing_table, rule_name);
-  PERFORM integrity.check_can_judge(work.rule);
-  RETURN integrity.look_again(work, false);
+  work := integrity.look_again(work, false);
+  IF work.references_broken > 0 THEN
+    PERFORM integrity.check_can_judge(work.rule);
+  END IF;
+  RETURN work;
 END
 $$;
 
@@ -281,7 +285,7 @@ BEGIN
             RAISE;
           END IF;
           RAISE WARNING USING
-            MESSAGE = pg_catalog.format('rule "%s" of table "%s" was not looked at: %s', known.name, known.relname, SQLERRM),
+            MESSAGE = pg_catalog.format('rule "%s" of table "%s" is left out: %s', known.name, known.relname, SQLERRM),
             ERRCODE = SQLSTATE;
       END;
     END LOOP;
