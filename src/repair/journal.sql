@@ -88,6 +88,9 @@ CREATE POLICY add ON integrity.run_rule FOR INSERT
   WITH CHECK (integrity.owns(referencing_table) OR pg_catalog.has_table_privilege(referencing_table, 'SELECT'));
 CREATE POLICY amend ON integrity.run_rule FOR UPDATE USING (integrity.owns(referencing_table));
 CREATE POLICY own ON integrity.change USING (integrity.owns(changed_table));
+-- What is finished is complete. Whoever could add a table of theirs to it would keep its owner from undoing it.
+CREATE POLICY complete ON integrity.change AS RESTRICTIVE FOR INSERT WITH CHECK (
+  EXISTS (SELECT FROM integrity.run r WHERE r.run_id OPERATOR(pg_catalog.=) change.run_id AND r.finished IS NULL));
 GRANT SELECT, INSERT, DELETE ON integrity.run TO PUBLIC;
 GRANT UPDATE (finished) ON integrity.run TO PUBLIC;
 GRANT SELECT, INSERT ON integrity.run_rule TO PUBLIC;
