@@ -30,7 +30,9 @@ extern "C"
 #include "access/heapam.h"
 #include "access/htup_details.h"
 #include "access/nbtree.h"
+#include "access/parallel.h"
 #include "access/relation.h"
+#include "access/relscan.h"
 #include "access/stratnum.h"
 #include "access/sysattr.h"
 #include "access/table.h"
@@ -44,12 +46,15 @@ extern "C"
 #include "catalog/objectaddress.h"
 #include "catalog/partition.h"
 #include "catalog/pg_am.h"
+#include "catalog/pg_authid.h"
 #include "catalog/pg_collation.h"
 #include "catalog/pg_constraint.h"
 #include "catalog/pg_depend.h"
 #include "catalog/pg_index.h"
 #include "catalog/pg_inherits.h"
+#include "catalog/pg_namespace.h"
 #include "catalog/pg_opclass.h"
+#include "catalog/pg_opfamily.h"
 #include "catalog/pg_operator.h"
 #include "catalog/pg_proc.h"
 #include "catalog/pg_trigger.h"
@@ -57,6 +62,7 @@ extern "C"
 #include "commands/defrem.h"
 #include "commands/event_trigger.h"
 #include "commands/extension.h"
+#include "commands/progress.h"
 #include "commands/tablecmds.h"
 #include "commands/trigger.h"
 #include "common/hashfn.h"
@@ -71,17 +77,23 @@ extern "C"
 #include "nodes/primnodes.h"
 #include "nodes/supportnodes.h"
 #include "optimizer/optimizer.h"
+#include "optimizer/paths.h"
 #include "optimizer/plancat.h"
 #include "parser/parse_coerce.h"
 #include "partitioning/partbounds.h"
 #include "partitioning/partdesc.h"
 #include "storage/bufmgr.h"
+#include "storage/dsm.h"
 #include "storage/lmgr.h"
+#include "storage/lwlock.h"
 #include "utils/acl.h"
+#include "utils/backend_progress.h"
+#include "utils/backend_status.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/bytea.h"
 #include "utils/datum.h"
+#include "utils/dsa.h"
 #include "utils/float.h"
 #include "utils/fmgroids.h"
 #include "utils/guc.h"
@@ -97,6 +109,7 @@ extern "C"
 #include "utils/rls.h"
 #include "utils/snapmgr.h"
 #include "utils/syscache.h"
+#include "utils/timestamp.h"
 #include "utils/typcache.h"
 #include "utils/tuplestore.h"
 #include "utils/xml.h"
@@ -147,6 +160,16 @@ can_set_role(Oid member, Oid role)
 #endif
 }
 
+inline AclResult
+schema_aclcheck(Oid schema, Oid role, AclMode mode)
+{
+#if PG_VERSION_NUM >= 160000
+	return object_aclcheck(NamespaceRelationId, schema, role, mode);
+#else
+	return pg_namespace_aclcheck(schema, role, mode);
+#endif
+}
+
 /* get_rel_relam() came with 17. */
 inline Oid
 access_method_of(Oid relation)
@@ -183,6 +206,36 @@ begin_table_scan(Relation rel, Snapshot snapshot)
 	return table_beginscan(rel, snapshot, 0, nullptr, 0);
 #else
 	return table_beginscan(rel, snapshot, 0, nullptr);
+#endif
+}
+
+/* One of pg_stat_activity's backends, counted from 1, or null. 16 renamed the function. */
+inline const PgBackendStatus *
+backend_status(int number)
+{
+#if PG_VERSION_NUM >= 160000
+	LocalPgBackendStatus *local = pgstat_get_local_beentry_by_index(number);
+#else
+	LocalPgBackendStatus *local = pgstat_fetch_stat_local_beentry(number);
+#endif
+
+	return local ? &local->backendStatus : nullptr;
+}
+
+/* From the first block on, or from where heap_setscanlimits() says, even if another scan is under way. */
+inline TableScanDesc
+begin_ordered_scan(Relation rel, Snapshot snapshot)
+{
+	return table_beginscan_strat(rel, snapshot, 0, nullptr, true, false);
+}
+
+inline TableScanDesc
+begin_parallel_scan(Relation rel, ParallelTableScanDesc shared)
+{
+#if PG_VERSION_NUM >= 190000
+	return table_beginscan_parallel(rel, shared, 0);
+#else
+	return table_beginscan_parallel(rel, shared);
 #endif
 }
 

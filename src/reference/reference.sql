@@ -355,7 +355,7 @@ CREATE FUNCTION integrity.describe_rule(trigger_oid oid,
 
 /**
  * Every declared reference of the database: array references, rules that are not enforced, and native foreign keys. The
- * copies that partitions have of a rule are left out.
+ * copies that partitions have of a rule are left out, and so are the foreign keys of the extension's own tables.
  *
  * Columns:
  *   referencing_table, rule_name      the identity of a rule
@@ -428,6 +428,7 @@ SELECT c.conrelid::pg_catalog.regclass,
                 JOIN pg_catalog.pg_attribute p ON p.attrelid OPERATOR(pg_catalog.=) c.confrelid
                                               AND p.attnum OPERATOR(pg_catalog.=) n.confkey) k
  WHERE c.contype OPERATOR(pg_catalog.=) 'f'
-   AND c.conparentid OPERATOR(pg_catalog.=) 0;
+   AND c.conparentid OPERATOR(pg_catalog.=) 0
+   AND c.connamespace OPERATOR(pg_catalog.<>) 'integrity'::pg_catalog.regnamespace;
 
 GRANT SELECT ON integrity.reference TO PUBLIC;

@@ -1,48 +1,14 @@
 /*
  * validate.cpp
- *	  Checks the rows that were there before the rule, and records that they
- *	  were checked.
- *
- * As RI_Initial_Check() does, this reads one snapshot and locks no row: the
- * caller made sure that the rule is enforced, so what changes meanwhile is
- * checked by its triggers.
+ *	  Records that the rows that were there before the rule were checked.
  */
-#include "action.h"
 #include "catalog.h"
-#include "check.h"
-#include "probe.h"
 #include "validate.h"
-#include "violation.h"
 
 namespace integrity
 {
 namespace
 {
-
-void
-check_one_table(const Rule &rule, Relation referencing, Probe *probe, Snapshot snapshot)
-{
-	TupleTableSlot *slot = table_slot_create(referencing, nullptr);
-	TableScanDesc scan = pg::begin_table_scan(referencing, snapshot);
-	MemoryContext per_row = AllocSetContextCreate(CurrentMemoryContext, "integrity row", ALLOCSET_DEFAULT_SIZES);
-
-	while (table_scan_getnextslot(scan, ForwardScanDirection, slot))
-	{
-		MemoryContext saved = MemoryContextSwitchTo(per_row);
-		Value		value = column_of(slot, rule.column);
-
-		CHECK_FOR_INTERRUPTS();
-		reject_elements(rule, referencing, value);
-		for (Datum element : elements_of(rule, value))
-			if (!key_exists(probe, element))
-				report_missing_key(rule, referencing, rule.referenced, element);
-		MemoryContextSwitchTo(saved);
-		MemoryContextReset(per_row);
-	}
-	table_endscan(scan);
-	ExecDropSingleTupleTableSlot(slot);
-	MemoryContextDelete(per_row);
-}
 
 /* The trigger's arguments without 'not valid', as pg_trigger stores them. */
 bytea *
@@ -71,42 +37,6 @@ arguments_without_not_valid(bytea *arguments, int count, int16 *kept)
 }
 
 } /* namespace */
-
-void
-check_existing_rows(const Rule &rule)
-{
-	Relation	referenced = table_open(rule.referenced, RowShareLock);
-	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
-	Probe		probe;
-	ListCell   *cell;
-	List	   *tables = get_rel_relkind(rule.referencing) == RELKIND_PARTITIONED_TABLE ?
-		find_all_inheritors(rule.referencing, AccessShareLock, nullptr) : list_make1_oid(rule.referencing);
-
-	begin_probe(&probe, &rule, referenced, snapshot, ProbeFor::Element, ProbeLock::None);
-	foreach(cell, tables)
-	{
-		Oid			table = lfirst_oid(cell);
-		Rule		here = rule;
-
-		if (get_rel_relkind(table) == RELKIND_PARTITIONED_TABLE)
-			continue;
-
-		Relation	referencing = table_open(table, AccessShareLock);
-
-		if (referencing->rd_rel->relkind == RELKIND_FOREIGN_TABLE)
-			ereport(ERROR,
-					(errcode(ERRCODE_WRONG_OBJECT_TYPE),
-					 errmsg("partition \"%s\" is a foreign table", RelationGetRelationName(referencing)),
-					 errhint("A reference needs rows that can be checked and locked.")));
-		if (table != rule.referencing)
-			here.column = get_attnum(table, get_attname(rule.referencing, rule.column, false));
-		check_one_table(here, referencing, &probe, snapshot);
-		table_close(referencing, NoLock);
-	}
-	end_probe(&probe);
-	UnregisterSnapshot(snapshot);
-	table_close(referenced, NoLock);
-}
 
 /*
  * Changes the row of pg_trigger in place, as VALIDATE CONSTRAINT changes that

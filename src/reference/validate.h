@@ -9,7 +9,10 @@
 namespace integrity
 {
 
-/* Raises for the first broken reference among the rows that are there now. */
+/*
+ * Raises for the first broken reference among the rows that are there now.
+ * This room asks, and src/report answers, with the scan that it reports with.
+ */
 void		check_existing_rows(const Rule &rule);
 
 /* Takes 'not valid' out of the trigger's arguments, and out of its clones'. */

@@ -57,14 +57,33 @@ AS $$
      AND a.attrelid = $1 AND a.attnum = u.attnum
 $$;
 
--- Raises what hinders the caller, or the owner of the table, from telling the
--- rows of a rule that are broken from those that are not.
-CREATE FUNCTION integrity.check_can_judge(rule integrity.reference) RETURNS void
-LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET row_security = off
+-- A query that looks at nothing, and raises what hinders looking for what is
+-- broken: privileges and policies are asked for before the first row.
+CREATE FUNCTION integrity.probe(rule integrity.reference) RETURNS text
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-  q record;
-  probe text;
+  q record := integrity.reference_query(rule);
+BEGIN
+  RETURN pg_catalog.format('SELECT NULL::pg_catalog.int8[] FROM (SELECT %s FROM %s) AS i WHERE %s LIMIT 0',
+                           q.items, q.source, q.broken);
+END
+$$;
+
+-- Raises what hinders the caller from looking at a rule.
+CREATE FUNCTION integrity.check_can_look(rule integrity.reference) RETURNS void
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET row_security = off
+AS $$
+BEGIN
+  EXECUTE integrity.probe(rule);
+END
+$$;
+
+-- Raises what hinders the owner of the table, as whom rows are changed, from
+-- telling those that are broken from the others.
+CREATE FUNCTION integrity.check_can_judge(rule integrity.reference) RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
+AS $$
 BEGIN
   -- Asks for the owner, and for a table that has rows of its own.
   PERFORM integrity.lock_rows(c.oid, '{}', 'no key update')
@@ -72,13 +91,7 @@ BEGIN
     WHERE c.relkind <> 'p'
       AND (c.oid = rule.referencing_table OR
            c.oid IN (SELECT p.relid FROM pg_catalog.pg_partition_tree(rule.referencing_table) AS p));
-
-  q := integrity.reference_query(rule);
-  -- Privileges are looked at before the first row.
-  probe := pg_catalog.format('SELECT NULL::pg_catalog.int8[] FROM (SELECT %s FROM %s) AS i WHERE %s LIMIT 0',
-                             q.items, q.source, q.broken);
-  EXECUTE probe;
-  PERFORM integrity.execute_as_owner(rule.referencing_table, probe, NULL::text);
+  PERFORM integrity.execute_as_owner(rule.referencing_table, integrity.probe(rule), NULL::text);
   PERFORM integrity.execute_as_owner(rule.referencing_table,
     'SELECT NULL::pg_catalog.int8[] WHERE integrity.sees_all_rows($1)', rule.referenced_table);
 END
@@ -118,7 +131,7 @@ BEGIN
      ORDER BY f.referencing_table, f.rule_name
   LOOP
     BEGIN
-      PERFORM integrity.check_can_judge(rule);
+      PERFORM integrity.check_can_look(rule), integrity.check_can_judge(rule);
       rules := rules || rule;
     EXCEPTION
       WHEN serialization_failure OR deadlock_detected THEN

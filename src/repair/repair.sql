@@ -93,7 +93,7 @@ DECLARE
   seen record;
   left_over bigint := GREATEST(work.references_broken_now - work.settled, 0);
 BEGIN
-  seen := integrity.look_at_reference(work.rule);
+  seen := integrity.look_at_rule(work.rule);
   IF work.references_found IS NULL THEN
     work.rows_checked := seen.rows_checked;
     work.rows_broken := seen.rows_broken;
@@ -131,6 +131,7 @@ DECLARE
   work integrity.rule_repair;
 BEGIN
   work.rule := integrity.lock_rule(referencing_table, rule_name);
+  PERFORM integrity.check_can_look(work.rule);
   work := integrity.look_again(work, false);
   IF work.references_broken > 0 THEN
     PERFORM integrity.check_can_judge(work.rule);

@@ -34,9 +34,20 @@ RETURNS TABLE (row_table regclass, row_tid tid)
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET row_security = off SET jit = off
 AS $$
 DECLARE
+  rule integrity.reference := integrity.find_rule($1, $2);
+  oids record := integrity.rule_oids(rule);
   q record;
 BEGIN
-  q := integrity.reference_query(integrity.find_rule($1, $2));
+  IF integrity.can_scan(oids.trigger_oid, oids.constraint_oid) THEN
+    RETURN QUERY
+      SELECT DISTINCT b.row_table::regclass, b.row_tid
+        FROM integrity.scan_broken(oids.trigger_oid, oids.constraint_oid, true, after_table, after_row, max_rows) AS b
+       ORDER BY 1, 2
+       LIMIT max_rows;
+    RETURN;
+  END IF;
+
+  q := integrity.reference_query(rule);
   RETURN QUERY EXECUTE pg_catalog.format($query$
     SELECT DISTINCT i.row_table::regclass, i.row_tid
       FROM (SELECT r.tableoid AS row_table, r.ctid AS row_tid, %1$s FROM %2$s) AS i

@@ -1,0 +1,336 @@
+/*
+ * report.cpp
+ *	  integrity.scan_references(): the figures of many rules with as few passes as possible.
+ *
+ * A rule that cannot be looked at must not take the others along, so rules are
+ * resolved and tables are read in subtransactions. Where a shared pass fails,
+ * its rules are tried again one by one.
+ */
+#include "progress.h"
+#include "survey.h"
+
+namespace integrity
+{
+namespace
+{
+
+enum class Outcome : uint8
+{
+	Pending,
+	LookedAt,
+	ByQuery,
+	Failed
+};
+
+struct Job
+{
+	Target		target;
+	Outcome		outcome;
+	char	   *reason;
+	int64		microseconds;
+};
+
+static_assert(Plain<Job>);
+
+/*
+ * Runs work() in a subtransaction. False: it failed, and the reason is kept.
+ * What ends the whole report is raised: a cancel, as PL/pgSQL's OTHERS has it,
+ * and what asks for the transaction to be run again.
+ */
+template <typename Work>
+bool
+attempt(Work work, char **reason)
+{
+	MemoryContext memory = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
+	volatile bool worked = true;
+
+	BeginInternalSubTransaction(nullptr);
+	MemoryContextSwitchTo(memory);
+	PG_TRY();
+	{
+		work();
+		ReleaseCurrentSubTransaction();
+	}
+	PG_CATCH();
+	{
+		MemoryContextSwitchTo(memory);
+
+		ErrorData  *error = CopyErrorData();
+
+		FlushErrorState();
+		RollbackAndReleaseCurrentSubTransaction();
+		if (error->sqlerrcode == ERRCODE_QUERY_CANCELED || error->sqlerrcode == ERRCODE_ASSERT_FAILURE ||
+			error->sqlerrcode == ERRCODE_T_R_SERIALIZATION_FAILURE)
+		{
+			CurrentResourceOwner = owner;
+			ReThrowError(error);
+		}
+		*reason = error->message;
+		worked = false;
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(memory);
+	CurrentResourceOwner = owner;
+	return worked;
+}
+
+void
+show_work(std::span<Job> jobs, const Job &job)
+{
+	WorkInProgress work = {};
+
+	work.native = OidIsValid(job.target.constraint);
+	work.rule = work.native ? job.target.constraint : job.target.trigger;
+	work.rules_total = static_cast<int64>(jobs.size());
+	for (const Job &other : jobs)
+		work.rules_done += other.outcome != Outcome::Pending;
+	begin_progress(work);
+}
+
+void
+resolve_job(Job *job, Snapshot snapshot)
+{
+	Oid			trigger = job->target.trigger;
+	Oid			constraint = job->target.constraint;
+
+	if (!attempt([&]()
+	{
+		if (resolve_target(trigger, constraint, &job->target) == Readable::ByQuery)
+			job->outcome = Outcome::ByQuery;
+		else
+			check_target_access(job->target, snapshot);
+	}, &job->reason))
+		job->outcome = Outcome::Failed;
+}
+
+/* The rules of one referencing table, in shared passes. False: one of them failed. */
+bool
+look_at_jobs(Survey *survey, std::span<Job *const> jobs, char **reason)
+{
+	auto	   *targets = static_cast<Target **>(palloc(sizeof(Target *) * jobs.size()));
+	auto	   *results = static_cast<Surveyed *>(palloc(sizeof(Surveyed) * jobs.size()));
+	TimestampTz start = GetCurrentTimestamp();
+
+	for (size_t i = 0; i < jobs.size(); i++)
+		targets[i] = &jobs[i]->target;
+	if (!attempt([&]() { count_broken(survey, {targets, jobs.size()}, {results, jobs.size()}); }, reason))
+		return false;
+	for (size_t i = 0; i < jobs.size(); i++)
+	{
+		jobs[i]->outcome = results[i] == Surveyed::Yes ? Outcome::LookedAt : Outcome::ByQuery;
+		jobs[i]->microseconds = GetCurrentTimestamp() - start;
+	}
+	return true;
+}
+
+void
+look_at_all(Survey *survey, std::span<Job> jobs)
+{
+	auto	   *group = static_cast<Job **>(palloc(sizeof(Job *) * jobs.size()));
+
+	for (Job &job : jobs)
+		if (job.outcome == Outcome::Pending)
+			resolve_job(&job, survey->snapshot);
+
+	for (Job &first : jobs)
+	{
+		size_t		size = 0;
+
+		for (Job &job : jobs)
+			if (job.outcome == Outcome::Pending && job.target.rule.referencing == first.target.rule.referencing)
+				group[size++] = &job;
+		if (first.outcome != Outcome::Pending)
+			continue;
+
+		show_work(jobs, first);
+		if (look_at_jobs(survey, {group, size}, &first.reason))
+			continue;
+		for (size_t i = 0; i < size; i++)
+		{
+			show_work(jobs, *group[i]);
+			if (!look_at_jobs(survey, {&group[i], 1}, &group[i]->reason))
+				group[i]->outcome = Outcome::Failed;
+		}
+	}
+}
+
+/* ---- the broken values: how many, and the most frequent ones */
+
+constexpr size_t sample_size = 5;
+
+struct ValueGroup
+{
+	Datum		value;
+	uint64		times;
+	char	   *label;			/* made when needed */
+};
+
+struct ValueOrder
+{
+	FmgrInfo   *compare;		/* null: the type has no order */
+	Oid			collation;
+	FmgrInfo	output;
+
+	int
+	operator()(const ValueGroup &a, const ValueGroup &b) const
+	{
+		return compare ? DatumGetInt32(FunctionCall2Coll(compare, collation, a.value, b.value)) : 0;
+	}
+};
+
+const char *
+label_of(ValueGroup *group, ValueOrder *order)
+{
+	if (group->label == nullptr)
+		group->label = OutputFunctionCall(&order->output, group->value);
+	return group->label;
+}
+
+/* Values that differ in bytes and are equal to the operator, such as 1.0 and 1.00, count as one. */
+std::span<ValueGroup>
+merge_equal(std::span<ValueGroup> groups, ValueOrder *order)
+{
+	size_t		kept = 0;
+
+	std::sort(groups.begin(), groups.end(), [&](ValueGroup &a, ValueGroup &b)
+	{
+		int			result = (*order)(a, b);
+
+		return result != 0 ? result < 0 : strcmp(label_of(&a, order), label_of(&b, order)) < 0;
+	});
+	for (size_t i = 1; i < groups.size(); i++)
+	{
+		CHECK_FOR_INTERRUPTS();
+		if ((*order)(groups[kept], groups[i]) == 0)
+			groups[kept].times += groups[i].times;
+		else
+			groups[++kept] = groups[i];
+	}
+	return groups.first(groups.empty() ? 0 : kept + 1);
+}
+
+int64
+count_values(Target *target, Datum *sample)
+{
+	const ImageSet &values = target->tally.values;
+	Oid			type = target->rule.element_type;
+	TypeCacheEntry *cache = lookup_type_cache(type, TYPECACHE_CMP_PROC_FINFO);
+	ValueOrder	order = {OidIsValid(cache->cmp_proc) ? &cache->cmp_proc_finfo : nullptr,
+		target->matcher.compare.collation, {}};
+	auto	   *memory = static_cast<ValueGroup *>(palloc_extended(sizeof(ValueGroup) * std::max<size_t>(values.size(), 1),
+																   MCXT_ALLOC_HUGE));
+	std::span<ValueGroup> groups(memory, values.size());
+	size_t		count = 0;
+	Oid			output;
+	bool		is_varlena;
+
+	getTypeOutputInfo(type, &output, &is_varlena);
+	fmgr_info(output, &order.output);
+	values.for_each([&](const ImageEntry &entry) { groups[count++] = {values.datum_at(entry), entry.count, nullptr}; });
+	if (target->matcher.by == MatchBy::Operator && order.compare)
+		groups = merge_equal(groups, &order);
+
+	size_t		shown = std::min(groups.size(), sample_size);
+	Datum		labels[sample_size];
+
+	std::partial_sort(groups.begin(), groups.begin() + static_cast<std::ptrdiff_t>(shown), groups.end(),
+					  [&](ValueGroup &a, ValueGroup &b)
+	{
+		if (a.times != b.times)
+			return a.times > b.times;
+
+		int			result = order(a, b);
+
+		return result != 0 ? result < 0 : strcmp(label_of(&a, &order), label_of(&b, &order)) < 0;
+	});
+	for (size_t i = 0; i < shown; i++)
+		labels[i] = CStringGetTextDatum(label_of(&groups[i], &order));
+	*sample = PointerGetDatum(construct_array(labels, static_cast<int>(shown), TEXTOID, -1, false, TYPALIGN_INT));
+	return static_cast<int64>(groups.size());
+}
+
+void
+put_job(ReturnSetInfo *result, int number, Job *job)
+{
+	enum
+	{
+		Number, OutcomeWord, Reason, RowsChecked, RowsBroken, ReferencesChecked, ReferencesBroken, ValuesBroken, Sample,
+		Elapsed, Columns
+	};
+	Datum		values[Columns] = {};
+	bool		nulls[Columns];
+	const Tally &tally = job->target.tally;
+	auto		put = [&](int at, Datum value)
+	{
+		values[at] = value;
+		nulls[at] = false;
+	};
+
+	std::fill_n(nulls, static_cast<size_t>(Columns), true);
+	put(Number, Int32GetDatum(number));
+	put(OutcomeWord, CStringGetTextDatum(job->outcome == Outcome::LookedAt ? "looked at" :
+										 job->outcome == Outcome::ByQuery ? "by query" : "failed"));
+	if (job->outcome == Outcome::Failed)
+		put(Reason, CStringGetTextDatum(job->reason));
+	if (job->outcome == Outcome::LookedAt)
+	{
+		auto	   *elapsed = static_cast<Interval *>(palloc0(sizeof(Interval)));
+		Datum		sample;
+		int64		values_broken = count_values(&job->target, &sample);
+
+		elapsed->time = job->microseconds;
+		put(RowsChecked, Int64GetDatum(tally.rows_checked));
+		put(RowsBroken, Int64GetDatum(tally.rows_broken));
+		put(ReferencesChecked, Int64GetDatum(tally.references_checked));
+		put(ReferencesBroken, Int64GetDatum(tally.references_broken));
+		put(ValuesBroken, Int64GetDatum(values_broken));
+		put(Sample, sample);
+		put(Elapsed, IntervalPGetDatum(elapsed));
+	}
+	tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
+}
+
+} /* namespace */
+} /* namespace integrity */
+
+using namespace integrity;
+
+extern "C"
+{
+PG_FUNCTION_INFO_V1(integrity_scan_references);
+
+PGDLLEXPORT Datum
+integrity_scan_references(PG_FUNCTION_ARGS)
+{
+	auto	   *result = reinterpret_cast<ReturnSetInfo *>(fcinfo->resultinfo);
+	ArrayType  *triggers = PG_GETARG_ARRAYTYPE_P(0);
+	ArrayType  *constraints = PG_GETARG_ARRAYTYPE_P(1);
+	auto		count = static_cast<size_t>(ArrayGetNItems(ARR_NDIM(triggers), ARR_DIMS(triggers)));
+	Survey		survey;
+
+	if (ARR_HASNULL(triggers) || ARR_HASNULL(constraints) ||
+		count != static_cast<size_t>(ArrayGetNItems(ARR_NDIM(constraints), ARR_DIMS(constraints))))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("the two arrays must be of the same length and without nulls")));
+	InitMaterializedSRF(fcinfo, 0);
+	if (count == 0)
+		return 0;
+
+	auto	   *jobs = static_cast<Job *>(palloc_extended(sizeof(Job) * count, MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO));
+
+	for (size_t i = 0; i < count; i++)
+	{
+		jobs[i].target.trigger = reinterpret_cast<Oid *>(ARR_DATA_PTR(triggers))[i];
+		jobs[i].target.constraint = reinterpret_cast<Oid *>(ARR_DATA_PTR(constraints))[i];
+	}
+	begin_survey(&survey, GetActiveSnapshot());
+	look_at_all(&survey, {jobs, count});
+	end_progress();
+	for (size_t i = 0; i < count; i++)
+		put_job(result, static_cast<int>(i) + 1, &jobs[i]);
+	end_survey(&survey);
+	return 0;
+}
+}

@@ -1,0 +1,147 @@
+/*
+ * survey.cpp
+ *	  Arranges passes: as many rules in one as their keys fit into memory.
+ */
+#include "leaves.h"
+#include "survey.h"
+
+namespace integrity
+{
+namespace
+{
+
+/* In the worst case each process of a parallel pass finds as much as all together. */
+size_t
+limit_of_one(const Survey &survey, size_t rules)
+{
+	return survey.found_limit / rules / static_cast<size_t>(max_parallel_maintenance_workers + 1);
+}
+
+/* One pass over all leaves. False: what was found does not fit into memory. */
+bool
+pass(Survey *survey, std::span<Target *const> targets, std::span<CachedKeys *const> keys)
+{
+	auto	   *rules = static_cast<Counted *>(MemoryContextAllocZero(survey->memory, sizeof(Counted) * targets.size()));
+	ListCell   *cell;
+	bool		fits = true;
+
+	for (size_t i = 0; i < targets.size(); i++)
+	{
+		rules[i].types = targets[i]->types;
+		rules[i].keys = keys[i];
+		rules[i].tally = &targets[i]->tally;
+		rules[i].limit = limit_of_one(*survey, targets.size());
+		rules[i].stop_at_first = survey->stop_at_first;
+	}
+	foreach(cell, leaves_of(targets[0]->rule.referencing))
+	{
+		Relation	leaf = table_open(lfirst_oid(cell), NoLock);
+
+		for (size_t i = 0; i < targets.size(); i++)
+			rules[i].look = {targets[i]->rule.is_array, get_attnum(RelationGetRelid(leaf), targets[i]->column),
+				&keys[i]->keys, &targets[i]->matcher};
+		fits = fits && count_leaf(leaf, survey->snapshot, {rules, targets.size()});
+		if (survey->stop_at_first && targets[0]->tally.references_broken > 0 && !OidIsValid(survey->stopped_in))
+			survey->stopped_in = RelationGetRelid(leaf);
+		table_close(leaf, NoLock);
+		if (!fits || OidIsValid(survey->stopped_in))
+			break;
+	}
+	pfree(rules);
+	return fits;
+}
+
+void
+start_tallies(Survey *survey, std::span<Target *const> targets)
+{
+	for (Target *target : targets)
+	{
+		target->tally.values.free();
+		target->tally.rows.free();
+		init_tally(&target->tally, target->matcher.compare.element, survey->memory,
+				   survey->found_limit / targets.size());
+	}
+}
+
+/* One rule by itself, in parts if need be. */
+Surveyed
+count_alone(Survey *survey, Target *target)
+{
+	uint32		parts = parts_needed(survey->keys, target->rule, target->matcher);
+	Surveyed	result = for_each_part(survey, target, parts, [&](CachedKeys *keys)
+	{
+		if (keys->keys.part.number == 0)
+			start_tallies(survey, {&target, 1});
+		return OidIsValid(survey->stopped_in) || pass(survey, {&target, 1}, {&keys, 1});
+	});
+
+	if (target->tally.rows.size() > 0)
+		target->tally.rows_broken = static_cast<int64>(target->tally.rows.size());
+	return result;
+}
+
+} /* namespace */
+
+void
+begin_survey(Survey *survey, Snapshot snapshot)
+{
+	size_t		memory = static_cast<size_t>(maintenance_work_mem) * 1024;
+
+	memset(static_cast<void *>(survey), 0, sizeof(*survey));
+	survey->memory = AllocSetContextCreate(CurrentMemoryContext, "integrity survey", ALLOCSET_DEFAULT_SIZES);
+	survey->snapshot = snapshot;
+	survey->found_limit = memory / 4;
+	init_keys_cache(&survey->keys, survey->memory, snapshot, memory / 2);
+}
+
+void
+end_survey(Survey *survey)
+{
+	MemoryContextDelete(survey->memory);
+}
+
+void
+count_broken(Survey *survey, std::span<Target *const> targets, std::span<Surveyed> results)
+{
+	auto	   *keys = static_cast<CachedKeys **>(MemoryContextAlloc(survey->memory, sizeof(CachedKeys *) * targets.size()));
+	size_t		from = 0;
+
+	/* As many of the next rules as fit share a pass. */
+	while (from < targets.size())
+	{
+		size_t		taken = 0;
+
+		while (from + taken < targets.size())
+		{
+			const Target &next = *targets[from + taken];
+
+			if (parts_needed(survey->keys, next.rule, next.matcher) > 1)
+				break;
+			keys[taken] = get_keys(&survey->keys, next.rule, next.matcher, Part{0, 1}, {keys, taken});
+			if (keys[taken] == nullptr)
+				break;
+			taken++;
+		}
+
+		auto		together = targets.subspan(from, taken);
+
+		if (taken > 0)
+			start_tallies(survey, together);
+		if (taken == 0 || (taken == 1 && !pass(survey, together, {keys, taken})))
+		{
+			results[from] = count_alone(survey, targets[from]);
+			taken = 1;
+		}
+		else if (taken > 1 && !pass(survey, together, {keys, taken}))
+		{
+			for (size_t i = from; i < from + taken; i++)
+				results[i] = count_alone(survey, targets[i]);
+		}
+		else
+			std::fill_n(results.begin() + static_cast<std::ptrdiff_t>(from), taken, Surveyed::Yes);
+		from += taken;
+	}
+	pfree(keys);
+}
+
+} /* namespace integrity */

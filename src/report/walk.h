@@ -1,0 +1,163 @@
+/*
+ * walk.h
+ *	  One row of a referencing table: which of its elements have no key?
+ *
+ * Arrays are walked where they lie. Nothing is allocated for an array in the
+ * page, and for one out of line only its detoasted copy.
+ */
+#pragma once
+
+#include "keys.h"
+
+namespace integrity
+{
+
+/* Calls use(position, element) for each element that is not null, counted from 1 in storage order. */
+template <typename Use>
+inline void
+for_each_element(ArrayType *array, const Layout &layout, Use use)
+{
+	const int	count = ArrayGetNItems(ARR_NDIM(array), ARR_DIMS(array));
+	const uint8 *present = ARR_NULLBITMAP(array);
+	char	   *at = ARR_DATA_PTR(array);
+
+	for (int i = 0; i < count; i++)
+	{
+		if (present && (present[i / 8] & (1 << (i % 8))) == 0)
+			continue;
+
+		Datum		element = fetch_att(at, layout.byval, layout.len);
+
+		at = att_addlength_pointer(at, layout.len, at);
+		at = reinterpret_cast<char *>(att_align_nominal(at, layout.align));
+		use(i + 1, element);
+	}
+}
+
+/* How one rule's column is looked up in one process. */
+struct LookUp
+{
+	bool		is_array;
+	AttrNumber	column;
+	const Keys *keys;
+	Matcher	   *matcher;
+};
+
+/* Memory that the rows of one scan use in turn. */
+struct Scratch
+{
+	MemoryContext row;			/* a detoasted value; reset by end_row() */
+	MemoryContext call;			/* what operators leave behind */
+	uint64		calls;
+	bool		row_used;
+	alignas(MAXIMUM_ALIGNOF) char array[VARATT_SHORT_MAX + VARHDRSZ + MAXIMUM_ALIGNOF];
+};
+
+inline void
+init_scratch(Scratch *scratch)
+{
+	scratch->row = AllocSetContextCreate(CurrentMemoryContext, "integrity row", ALLOCSET_DEFAULT_SIZES);
+	scratch->call = AllocSetContextCreate(CurrentMemoryContext, "integrity comparison", ALLOCSET_DEFAULT_SIZES);
+	scratch->calls = 0;
+	scratch->row_used = false;
+}
+
+inline void
+end_row(Scratch *scratch)
+{
+	if (scratch->row_used)
+		MemoryContextReset(scratch->row);
+	scratch->row_used = false;
+}
+
+inline void
+delete_scratch(Scratch *scratch)
+{
+	MemoryContextDelete(scratch->row);
+	MemoryContextDelete(scratch->call);
+}
+
+/* The array with a four byte header, aligned; valid until end_row(). */
+inline ArrayType *
+array_in_place(Datum value, Scratch *scratch)
+{
+	auto	   *data = reinterpret_cast<struct varlena *>(DatumGetPointer(value));
+
+	if (VARATT_IS_4B_U(data))
+		return reinterpret_cast<ArrayType *>(data);
+	if (VARATT_IS_SHORT(data) && !VARATT_IS_EXTERNAL(data)) /* what is out of line looks short as well */
+	{
+		Size		size = VARSIZE_SHORT(data) - VARHDRSZ_SHORT;
+
+		SET_VARSIZE(scratch->array, size + VARHDRSZ);
+		memcpy(scratch->array + VARHDRSZ, VARDATA_SHORT(data), size);
+		return reinterpret_cast<ArrayType *>(scratch->array);
+	}
+
+	MemoryContext saved = MemoryContextSwitchTo(scratch->row);
+
+	scratch->row_used = true;
+	data = pg_detoast_datum(data);
+	MemoryContextSwitchTo(saved);
+	return reinterpret_cast<ArrayType *>(data);
+}
+
+inline Datum
+value_in_place(Datum value, const Layout &layout, Scratch *scratch)
+{
+	if (layout.len != -1 ||
+		(!VARATT_IS_EXTERNAL(DatumGetPointer(value)) && !VARATT_IS_COMPRESSED(DatumGetPointer(value))))
+		return value;
+
+	MemoryContext saved = MemoryContextSwitchTo(scratch->row);
+
+	scratch->row_used = true;
+	value = PointerGetDatum(PG_DETOAST_DATUM_PACKED(value));
+	MemoryContextSwitchTo(saved);
+	return value;
+}
+
+/*
+ * Calls broken(position, element) for each reference of the row without a key
+ * that the keys' part answers for; position is 0 where the column is no array.
+ * Returns how many references the row has in all, or -1: the value is null.
+ */
+template <typename Broken>
+inline int64
+look_at_row(const LookUp &look, TupleTableSlot *slot, Scratch *scratch, Broken broken)
+{
+	const Keys &keys = *look.keys;
+	const Layout &layout = look.matcher->compare.element;
+	bool		isnull;
+	Datum		value = slot_getattr(slot, look.column, &isnull);
+	int64		references = 0;
+
+	if (isnull)
+		return -1;
+
+	auto		check = [&](int position, Datum element)
+	{
+		references++;
+
+		/* The usual case, without a call. */
+		if (keys.are == KeysAre::InBitmap && keys.bitmap.contains(integer_of(element, layout)))
+			return;
+		if (look_up(keys, *look.matcher, element) == Found::No)
+			broken(position, element);
+		if (++scratch->calls % 1024 == 0)
+		{
+			MemoryContextReset(scratch->call);
+			CHECK_FOR_INTERRUPTS();
+		}
+	};
+	MemoryContext saved = MemoryContextSwitchTo(scratch->call);
+
+	if (look.is_array)
+		for_each_element(array_in_place(value, scratch), layout, check);
+	else
+		check(0, value_in_place(value, layout, scratch));
+	MemoryContextSwitchTo(saved);
+	return references;
+}
+
+} /* namespace integrity */
