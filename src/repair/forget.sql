@@ -29,7 +29,7 @@ BEGIN
     RAISE null_value_not_allowed USING MESSAGE = 'the time before which to forget must not be null';
   END IF;
   WITH RECURSIVE old AS MATERIALIZED (
-    -- whoever writes changes of a run holds a lock on it
+    -- whoever is writing into a run holds it
     SELECT r.run_id, r.undoes FROM integrity.run AS r
      WHERE r.started < before AND pg_catalog.pg_has_role(r.role_name, 'USAGE') FOR UPDATE SKIP LOCKED
   ), goes AS (

@@ -7,6 +7,12 @@
  * matter of its owner; whoever may write them for a table could have changed
  * the table itself, so nothing can be slipped to another owner's undo().
  *
+ * The tables of the log have no foreign keys among them. Being the extension's,
+ * they are there before pg_restore fills them, in parallel and in any order; and
+ * pg_dump would warn of a table that refers to itself each time. A trigger lets
+ * figures and images go with their run; what writes into a run that others can see
+ * holds it, see hold_run().
+ *
  * What a temporary table is called means nothing to anyone else, so a dump
  * leaves its rows out. And those of a table that was dropped: a dump would hold
  * its number, which may be that of any other table where it is restored.
@@ -26,16 +32,17 @@ CREATE TABLE integrity.run (
   kind text NOT NULL CHECK (kind IN ('report', 'repair', 'undo')),
   role_name name NOT NULL DEFAULT current_user,
   parameters jsonb NOT NULL DEFAULT '{}',
-  undoes bigint REFERENCES integrity.run ON DELETE SET NULL,
+  undoes bigint,
   started timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
   finished timestamptz
 );
 COMMENT ON TABLE integrity.run IS 'one row per repair, undo or recorded report: who, when, what';
+COMMENT ON COLUMN integrity.run.undoes IS 'of an undo: the run that it took back, which may be forgotten by now';
 COMMENT ON COLUMN integrity.run.parameters IS 'what it was called with';
 COMMENT ON COLUMN integrity.run.finished IS 'NULL: it is still at work, or was interrupted between two batches';
 
 CREATE TABLE integrity.run_rule (
-  run_id bigint NOT NULL REFERENCES integrity.run ON DELETE CASCADE,
+  run_id bigint NOT NULL,
   referencing_table regclass NOT NULL,
   rule_name name NOT NULL,
   action text,
@@ -54,7 +61,7 @@ COMMENT ON TABLE integrity.run_rule IS 'the figures of one rule in one run: as i
 COMMENT ON COLUMN integrity.run_rule.status IS 'as the run found the rule';
 
 CREATE TABLE integrity.change (
-  run_id bigint NOT NULL REFERENCES integrity.run ON DELETE CASCADE,
+  run_id bigint NOT NULL,
   change_id bigint GENERATED ALWAYS AS IDENTITY,
   referencing_table regclass NOT NULL,
   rule_name name NOT NULL,
@@ -74,6 +81,33 @@ COMMENT ON COLUMN integrity.change.before IS 'column name to the text of its val
 COMMENT ON COLUMN integrity.change.after IS 'NULL: the run deleted the row';
 COMMENT ON COLUMN integrity.change.broken IS 'rule name to the values of the row that had no key';
 COMMENT ON COLUMN integrity.change.undoes IS 'in an undo: the change_id of what it took back, the last one if there were more for that row';
+
+-- Figures and images of all owners go with their run.
+CREATE FUNCTION integrity.empty_run() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET row_security = off
+AS $$
+BEGIN
+  DELETE FROM integrity.change AS c USING gone AS g WHERE c.run_id = g.run_id;
+  DELETE FROM integrity.run_rule AS c USING gone AS g WHERE c.run_id = g.run_id;
+  RETURN NULL;
+END
+$$;
+CREATE TRIGGER empty_run AFTER DELETE ON integrity.run REFERENCING OLD TABLE AS gone
+  FOR EACH STATEMENT EXECUTE FUNCTION integrity.empty_run();
+
+-- Keeps a run that is committed from being forgotten while a transaction writes
+-- into it.
+CREATE FUNCTION integrity.hold_run(run_id bigint) RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET row_security = on
+AS $$
+BEGIN
+  PERFORM FROM integrity.run AS r WHERE r.run_id = hold_run.run_id FOR KEY SHARE;
+  IF NOT FOUND THEN
+    RAISE object_not_in_prerequisite_state USING
+      MESSAGE = pg_catalog.format('run %s was forgotten while it was at work', run_id);
+  END IF;
+END
+$$;
 
 ALTER TABLE integrity.run ENABLE ROW LEVEL SECURITY;
 ALTER TABLE integrity.run_rule ENABLE ROW LEVEL SECURITY;
