@@ -140,7 +140,8 @@ lock_rule(Oid trigger, Relation *referenced)
  * the triggers before us have done.
  */
 void
-check_elements(const Rule &rule, Relation referencing, Relation referenced, std::span<Datum> elements)
+check_elements(const Rule &rule, Relation referencing, Relation referenced, std::span<Datum> elements,
+			   const Tolerance *tolerance)
 {
 	Probe		probe;
 
@@ -156,9 +157,10 @@ check_elements(const Rule &rule, Relation referencing, Relation referenced, std:
 	for (Datum element : elements)
 	{
 		CHECK_FOR_INTERRUPTS();
-		if (!key_exists(&probe, element))
+		if (key_exists(&probe, element))
+			remember_found_key(rule, element);
+		else if (!(tolerance && tolerance->allows(tolerance->context, element)))
 			report_missing_key(rule, referencing, rule.referenced, element);
-		remember_found_key(rule, element);
 	}
 	end_probe(&probe);
 }
@@ -182,17 +184,13 @@ require_references(const Rule *rule, Relation referencing, void **passed)
 	*passed = const_cast<Rule *>(rule);
 }
 
-/*
- * The latest version of a row that our own transaction has updated since; null
- * if it was deleted, or moved to another partition, whose INSERT event then
- * has all of it to check.
- */
+} /* namespace */
+
 TupleTableSlot *
-live_version(Relation rel, TupleTableSlot *superseded)
+live_version(Relation rel, ItemPointerData tid)
 {
 	TupleTableSlot *slot = table_slot_create(rel, nullptr);
 	TableScanDesc scan = table_beginscan_tid(rel, SnapshotSelf);
-	ItemPointerData tid = superseded->tts_tid;
 
 	table_tuple_get_latest_tid(scan, &tid);
 	table_endscan(scan);
@@ -215,7 +213,8 @@ live_version(Relation rel, TupleTableSlot *superseded)
  * transaction or is checked by the event that brought it in.
  */
 void
-check_row(Oid trigger, Relation referencing, TupleTableSlot *now, TupleTableSlot *before, void **passed)
+check_row(Oid trigger, Relation referencing, TupleTableSlot *now, TupleTableSlot *before, const Tolerance *tolerance,
+		  void **passed)
 {
 	Relation	referenced;
 	const Rule *rule = lock_rule(trigger, &referenced);
@@ -234,20 +233,19 @@ check_row(Oid trigger, Relation referencing, TupleTableSlot *now, TupleTableSlot
 
 		if (superseded)
 		{
-			live = live_version(referencing, now);
+			live = live_version(referencing, now->tts_tid);
 			value = live ? column_of(live, rule->column) : Value{0, true};
 			added = intersect(added, elements_of(*rule, value), layout);
 		}
 		reject_elements(*rule, referencing, value);
 		if (!added.empty())
-			check_elements(*rule, referencing, referenced, added);
+			check_elements(*rule, referencing, referenced, added, tolerance);
 	}
 	if (live)
 		ExecDropSingleTupleTableSlot(live);
 	table_close(referenced, NoLock);
 }
 
-} /* namespace */
 } /* namespace integrity */
 
 using namespace integrity;
@@ -281,7 +279,7 @@ integrity_check_reference(PG_FUNCTION_ARGS)
 	TupleTableSlot *now = is_update ? data->tg_newslot : data->tg_trigslot;
 
 	check_row(data->tg_trigger->tgoid, data->tg_relation, now, is_update ? data->tg_trigslot : nullptr,
-			  &fcinfo->flinfo->fn_extra);
+			  nullptr, &fcinfo->flinfo->fn_extra);
 	return Datum{};
 }
 }
