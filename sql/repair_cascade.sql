@@ -159,8 +159,8 @@ BEGIN;
 SELECT rule_name, rows_changed, rows_deleted FROM integrity.repair('a', dry_run => false);
 UPDATE c SET bs = '{2}';
 COMMIT;
-TABLE a;
-TABLE b;
+SELECT * FROM a ORDER BY id;
+SELECT * FROM b ORDER BY id;
 
 -- What nothing enforces: deleting b's rows breaks c's, and deleting c's breaks d's. All in one call;
 -- d had nothing broken when the run began.
@@ -176,7 +176,7 @@ SELECT * FROM repair_and_compare();
 SELECT rule_name, status, references_broken AS broken, references_broken_after AS after, rows_changed, rows_deleted FROM integrity.run_rule
  WHERE run_id = (SELECT max(run_id) FROM integrity.run) ORDER BY 1;
 SELECT * FROM logged;
-TABLE d;
+SELECT * FROM d ORDER BY id;
 DROP TABLE a, b, c, d;
 
 -- What a row had broken when it went is noted for all rules, also for those that cascade rows are under.

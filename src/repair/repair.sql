@@ -209,20 +209,25 @@ AS $$
    ORDER BY b.row_table, b.batch
 $$;
 
--- Works once on every rule that is broken.
+-- Works once on every rule that is broken. Rows are deleted from a table before
+-- those that they refer to: what they would hand on then meets no row that is
+-- broken still, and that the check of a foreign key would find fault with.
 CREATE FUNCTION integrity.repair_pass(run_id bigint, works integrity.rule_repair[], path text) RETURNS integrity.rule_repair[]
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
   deleting boolean;
+  n integer;
+  depths integer[];
   part record;
   after_table oid;
   after_row tid;
   chunk bigint;
   rows_left bigint;
 BEGIN
+  depths := integrity.depths(ARRAY(SELECT (works[m].rule).referencing_table::oid FROM pg_catalog.generate_subscripts(works, 1) AS m ORDER BY m));
   FOREACH deleting IN ARRAY ARRAY[false, true] LOOP
-    FOR n IN 1 .. COALESCE(pg_catalog.cardinality(works), 0) LOOP
+    FOR n IN SELECT m FROM pg_catalog.generate_subscripts(works, 1) AS m ORDER BY CASE WHEN deleting THEN depths[m] END DESC, m LOOP
       CONTINUE WHEN integrity.has_work(works[n], deleting) IS NOT TRUE;
       after_table := NULL;
       after_row := NULL;
