@@ -73,9 +73,8 @@ BEGIN
   SELECT CASE WHEN pg_catalog.bool_and(a.attname = ANY (columns)) THEN 'integrity.row_image(r.*)'
               ELSE pg_catalog.format('(integrity.row_image(r.*) OPERATOR(pg_catalog.-) %L::pg_catalog.text[])',
                                      pg_catalog.array_agg(a.attname::text) FILTER (WHERE a.attname <> ALL (columns))) END,
-         pg_catalog.format('pg_catalog.jsonb_build_object(%s)', pg_catalog.string_agg(
-           pg_catalog.format('%L, u.before OPERATOR(pg_catalog.->) %L', a.attname, a.attname), ', ' ORDER BY a.attnum)
-           FILTER (WHERE a.attname = ANY (changed_columns) AND a.attgenerated = '')),
+         pg_catalog.format('u.before OPERATOR(pg_catalog.-) %L::pg_catalog.text[]',
+           ARRAY(SELECT c FROM pg_catalog.unnest(columns) AS c WHERE c <> ALL (changed_columns))),
          pg_catalog.string_agg(pg_catalog.format('%I', a.attname), ', ' ORDER BY a.attnum)
            FILTER (WHERE a.attname = ANY (changed_columns) AND a.attgenerated = ''),
          pg_catalog.string_agg(pg_catalog.format('(i.new_row).%I', a.attname), ', ' ORDER BY a.attnum)
@@ -85,8 +84,8 @@ BEGIN
    WHERE a.attrelid = changed_table AND a.attnum > 0 AND NOT a.attisdropped;
 
   -- The primary key as it is now, if the images have it, and its own operators.
-  SELECT pg_catalog.format('pg_catalog.jsonb_build_object(%s)', pg_catalog.string_agg(
-           pg_catalog.format('%L, u.after OPERATOR(pg_catalog.->) %L', a.attname, a.attname), ', ' ORDER BY u.i)),
+  SELECT pg_catalog.format('u.after OPERATOR(pg_catalog.-) %L::pg_catalog.text[]',
+           ARRAY(SELECT c FROM pg_catalog.unnest(columns) AS c WHERE c <> ALL (pg_catalog.array_agg(a.attname)))),
          pg_catalog.string_agg(pg_catalog.format('r.%I OPERATOR(%I.%s) (i.key_row).%I',
            a.attname, s.nspname, o.oprname, a.attname), ' AND ' ORDER BY u.i)
     INTO key_image, key_match
