@@ -102,6 +102,9 @@ SELECT d.rule_name, d.action, d.refs, d.changed, d.deleted,
   FROM figures d JOIN figures r USING (rule_name) WHERE d.dry_run AND NOT r.dry_run;
 CREATE VIEW rest AS SELECT md5(string_agg((to_jsonb(r) - 'equipment')::text, '|' ORDER BY id)) FROM routes AS r;
 SELECT md5 AS other_columns FROM rest \gset
+-- Every repair below is taken back: the table is to the letter what it was.
+CREATE VIEW all_rows AS SELECT md5(string_agg(r::text, '|' ORDER BY id)) FROM routes AS r;
+SELECT md5 AS all_rows FROM all_rows \gset
 -- on_empty keep: 14495 elements out of 12828 rows; 8875 arrays are {} then, and no row is gone.
 BEGIN;
 INSERT INTO figures
@@ -122,6 +125,12 @@ SELECT count(*) AS logged, sum(jsonb_array_length(broken->'routes_equipment_fkey
 SELECT * FROM integrity.repair('routes', 'routes_equipment_fkey');
 SELECT references_checked AS refs, references_broken, status FROM public.integrity_report('routes') WHERE referencing_column = 'equipment';
 SELECT integrity.validate_reference('routes', 'routes_equipment_fkey');
+SELECT outcome, rows, reason FROM integrity.undo((SELECT max(run_id) FROM integrity.run), dry_run => false);
+SELECT md5 = :'all_rows' AS undone FROM all_rows;
+SELECT referencing_column, references_broken, validated FROM public.integrity_report('routes') ORDER BY 1;
+SELECT outcome, rows, reason FROM integrity.undo((SELECT max(run_id) FROM integrity.run), dry_run => false);
+SELECT count(*) FILTER (WHERE r.equipment IS DISTINCT FROM m.new) AS rows_wrong FROM routes r JOIN mended m USING (id);
+SELECT md5 = :'other_columns' AS other_columns_untouched FROM rest;
 ROLLBACK;
 -- on_empty delete row: those 8875 rows go, 3953 are changed.
 SELECT integrity.drop_reference('routes', 'routes_equipment_fkey');
@@ -143,6 +152,8 @@ SELECT count(*) FILTER (WHERE r.id IS NULL) AS rows_deleted,
 SELECT count(*) AS logged, count(*) FILTER (WHERE after IS NULL) AS deleted FROM integrity.change WHERE run_id = (SELECT max(run_id) FROM integrity.run);
 SELECT * FROM integrity.repair('routes', 'routes_equipment_fkey');
 SELECT references_broken, status FROM public.integrity_report('routes') WHERE referencing_column = 'equipment';
+SELECT outcome, rows, reason FROM integrity.undo((SELECT max(run_id) FROM integrity.run), dry_run => false);
+SELECT md5 = :'all_rows' AS undone FROM all_rows;
 ROLLBACK;
 SELECT integrity.drop_reference('routes', 'routes_equipment_fkey');
 SET client_min_messages = warning;
@@ -163,6 +174,8 @@ SELECT count(*) AS orphans FROM routes r WHERE source_id IS NOT NULL AND NOT EXI
     OR destination_id IS NOT NULL AND NOT EXISTS (SELECT FROM airports a WHERE a.id = r.destination_id);
 SELECT * FROM integrity.repair('routes');
 SELECT referencing_column, references_broken, status FROM public.integrity_report('routes') ORDER BY 1;
+SELECT outcome, rows, reason FROM integrity.undo((SELECT max(run_id) FROM integrity.run), dry_run => false);
+SELECT md5 = :'all_rows' AS undone FROM all_rows;
 ROLLBACK;
 -- One DELETE of two keys. What the arrays must be, computed before. (A row written twice in the
 -- statement would fail here: PostgreSQL then checks its broken, not valid, source_id as new.)

@@ -153,6 +153,18 @@ SELECT * FROM round_trip('"Big"', NULL, 'delete row', '"Big"');
 DROP TABLE "Big", "The Keys";
 DROP DOMAIN code;
 
+-- More columns than a function can have arguments.
+DO $$ BEGIN
+  EXECUTE (SELECT format('CREATE TABLE wide (%s, kids int[], one int CONSTRAINT wide_one REFERENCES student ON DELETE CASCADE, PRIMARY KEY (c1, c2))',
+                         string_agg(format('c%s int DEFAULT %s', g, g), ', ')) FROM generate_series(1, 200) g);
+END $$;
+SELECT integrity.add_reference('wide', 'kids', 'student', on_delete => 'remove element', rule_name => 'wide_kids');
+SET session_replication_role = replica;
+INSERT INTO wide (c1, kids, one) VALUES (1, '{1,60}', 1), (2, '{1}', 60);
+RESET session_replication_role;
+SELECT * FROM round_trip('wide', NULL, NULL, 'wide');
+DROP TABLE wide;
+
 -- Left alone: changed since, deleted since, put back by hand, a key that is taken, a trigger in the way, a CHECK
 -- that is new. The others come back, and a second undo takes what has become possible.
 CREATE TABLE item (id int PRIMARY KEY, kids int[], word text UNIQUE);

@@ -107,7 +107,7 @@ void
 start_executor(QueryDesc *query, int flags)
 {
 	Oid			table = awaited.table;
-	bool		ours = awaited.command && strcmp(query->sourceText, awaited.command) == 0;
+	bool		ours = awaited.command && query->sourceText && strcmp(query->sourceText, awaited.command) == 0;
 
 	if (ours)
 		awaited = {};

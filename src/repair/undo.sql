@@ -120,7 +120,7 @@ BEGIN
                 pg_catalog.array_agg(a.key ORDER BY a.key COLLATE "C")
                   FILTER (WHERE (n.net).after IS NULL OR a.value <> (n.net).before -> a.key) AS changed
            FROM pg_catalog.jsonb_each(COALESCE((n.net).after, (n.net).before)) AS a) AS s
-       WHERE NOT n.undone AND (n.net).n <> ALL (skipped)
+       WHERE NOT n.undone AND NOT EXISTS (SELECT FROM pg_catalog.unnest(skipped) AS k (n) WHERE k.n = (n.net).n)
     ), placed AS (
       SELECT s.*, pg_catalog.row_number() OVER w AS place,
              pg_catalog.sum(pg_catalog.pg_column_size(s.net)) OVER w AS bytes,
@@ -243,12 +243,14 @@ BEGIN
   RETURN QUERY
     SELECT undo_id, u.t, 'restored', u.n, NULL::bigint, NULL::jsonb, NULL::text, $2
       FROM ROWS FROM (pg_catalog.unnest(restored_tables), pg_catalog.unnest(restored_rows)) AS u (t, n);
-  RETURN QUERY
-    SELECT undo_id, (n.net).changed_table, 'undone already', pg_catalog.count(*), NULL::bigint, NULL::jsonb, NULL::text, $2
-      FROM integrity.net_changes($1) AS n WHERE n.undone
-       -- this undo is not meant
-       AND NOT EXISTS (SELECT FROM integrity.change AS c WHERE c.run_id = undo_id AND c.undoes = (n.net).n)
-     GROUP BY 2 ORDER BY 2::text COLLATE "C";
+  IF EXISTS (SELECT FROM integrity.run AS r WHERE r.undoes = $1 AND r.run_id IS DISTINCT FROM undo_id) THEN
+    RETURN QUERY
+      SELECT undo_id, (n.net).changed_table, 'undone already', pg_catalog.count(*), NULL::bigint, NULL::jsonb, NULL::text, $2
+        FROM integrity.net_changes($1) AS n WHERE n.undone
+         -- this undo is not meant
+         AND NOT EXISTS (SELECT FROM integrity.change AS c WHERE c.run_id = undo_id AND c.undoes = (n.net).n)
+       GROUP BY 2 ORDER BY 2::text COLLATE "C";
+  END IF;
   RETURN QUERY
     SELECT undo_id, u.changed_table, 'left alone', 1::bigint, u.n, u.row_key, u.reason, $2
       FROM pg_catalog.unnest(left_alone || pass.left_alone) AS u

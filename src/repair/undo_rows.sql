@@ -73,9 +73,8 @@ BEGIN
   SELECT CASE WHEN pg_catalog.bool_and(a.attname = ANY (columns)) THEN 'integrity.row_image(r.*)'
               ELSE pg_catalog.format('(integrity.row_image(r.*) OPERATOR(pg_catalog.-) %L::pg_catalog.text[])',
                                      pg_catalog.array_agg(a.attname::text) FILTER (WHERE a.attname <> ALL (columns))) END,
-         pg_catalog.format('pg_catalog.jsonb_build_object(%s)', pg_catalog.string_agg(
-           pg_catalog.format('%L, u.before OPERATOR(pg_catalog.->) %L', a.attname, a.attname), ', ' ORDER BY a.attnum)
-           FILTER (WHERE a.attname = ANY (changed_columns) AND a.attgenerated = '')),
+         pg_catalog.format('u.before OPERATOR(pg_catalog.-) %L::pg_catalog.text[]',
+           ARRAY(SELECT c FROM pg_catalog.unnest(columns) AS c WHERE c <> ALL (changed_columns))),
          pg_catalog.string_agg(pg_catalog.format('%I', a.attname), ', ' ORDER BY a.attnum)
            FILTER (WHERE a.attname = ANY (changed_columns) AND a.attgenerated = ''),
          pg_catalog.string_agg(pg_catalog.format('(i.new_row).%I', a.attname), ', ' ORDER BY a.attnum)
@@ -85,8 +84,8 @@ BEGIN
    WHERE a.attrelid = changed_table AND a.attnum > 0 AND NOT a.attisdropped;
 
   -- The primary key as it is now, if the images have it, and its own operators.
-  SELECT pg_catalog.format('pg_catalog.jsonb_build_object(%s)', pg_catalog.string_agg(
-           pg_catalog.format('%L, u.after OPERATOR(pg_catalog.->) %L', a.attname, a.attname), ', ' ORDER BY u.i)),
+  SELECT pg_catalog.format('u.after OPERATOR(pg_catalog.-) %L::pg_catalog.text[]',
+           ARRAY(SELECT c FROM pg_catalog.unnest(columns) AS c WHERE c <> ALL (pg_catalog.array_agg(a.attname)))),
          pg_catalog.string_agg(pg_catalog.format('r.%I OPERATOR(%I.%s) (i.key_row).%I',
            a.attname, s.nspname, o.oprname, a.attname), ' AND ' ORDER BY u.i)
     INTO key_image, key_match
@@ -127,7 +126,8 @@ BEGIN
       image, table_name);
     match := 'r.ctid OPERATOR(pg_catalog.=) i.tid';
   END IF;
-  match := pg_catalog.format('%s AS i WHERE %s AND %s OPERATOR(pg_catalog.=) i.after',
+  -- By the function: an operator would have the planner hash the images of the whole table.
+  match := pg_catalog.format('%s AS i WHERE %s AND pg_catalog.jsonb_eq(%s, i.after)',
                              CASE WHEN has_key THEN 'item' ELSE 'found' END, match, image);
 
   IF inserts THEN
@@ -211,13 +211,13 @@ DECLARE
 BEGIN
   RETURN QUERY
     SELECT u.n, u.changed_table, u.row_key,
-           CASE WHEN states[u.i] = 2 THEN 'a trigger kept it as it is'
-                WHEN states[u.i] = 3 THEN 'as it was already'
+           CASE WHEN u.state = 2 THEN 'a trigger kept it as it is'
+                WHEN u.state = 3 THEN 'as it was already'
                 WHEN NOT has_key THEN 'changed or deleted since'
-                WHEN states[u.i] = 1 THEN 'changed since'
+                WHEN u.state = 1 THEN 'changed since'
                 ELSE 'deleted since' END
-      FROM pg_catalog.unnest(items) WITH ORDINALITY AS u (
-           n, changed_table, row_key, before, after, broken, referencing_table, rule_name, broken_now, i);
+      FROM ROWS FROM (pg_catalog.unnest(items), pg_catalog.unnest(states[1 : pg_catalog.cardinality(items)])) AS u (
+           n, changed_table, row_key, before, after, broken, referencing_table, rule_name, broken_now, state);
 END
 $$;
 
@@ -229,8 +229,11 @@ DECLARE
   rules integrity.reference[] := integrity.rules_of(items[1].changed_table, '{}');
   states bigint[] := integrity.execute_as_owner_in(items[1].changed_table, search_path, look, 0::bigint, items);
   n integer := pg_catalog.cardinality(items);
-  tids tid[] := ARRAY(SELECT CASE WHEN states[i] = 2 THEN pg_catalog.format('(%s,%s)', states[n + i], states[2 * n + i])::tid END
-                        FROM pg_catalog.generate_series(1, n) AS i);
+  tids tid[] := ARRAY(
+    SELECT CASE WHEN s.state = 2 THEN pg_catalog.format('(%s,%s)', s.block, s.place)::tid END
+      FROM ROWS FROM (pg_catalog.unnest(states[1 : n]), pg_catalog.unnest(states[n + 1 : 2 * n]), pg_catalog.unnest(states[2 * n + 1 : ]))
+           WITH ORDINALITY AS s (state, block, place, i)
+     ORDER BY s.i);
 BEGIN
   EXECUTE pg_catalog.format($query$
     SELECT pg_catalog.array_agg((u.n, u.changed_table, u.row_key, u.before, u.after, u.broken, u.referencing_table, u.rule_name,
@@ -274,13 +277,16 @@ BEGIN
     RETURN;
   END;
 
-  rest := ARRAY(SELECT u FROM pg_catalog.unnest(items) AS u WHERE u.n <> ALL (written[1 : rows_written]));
+  rest := ARRAY(SELECT u FROM pg_catalog.unnest(items) AS u
+                 WHERE NOT EXISTS (SELECT FROM pg_catalog.unnest(written[1 : rows_written]) AS w (n) WHERE w.n = u.n));
   -- What is deleted has nothing to be checked.
   IF items[1].before IS NOT NULL THEN
     SELECT c.unchecked INTO unchecked FROM integrity.check_written(ARRAY(
       SELECT (u.n, u.changed_table, u.row_key, u.after, u.broken,
-              pg_catalog.format('(%s,%s)', written[rows_written + w.i], written[2 * rows_written + w.i])::tid)::integrity.unchecked_row
-        FROM pg_catalog.unnest(written[1 : rows_written]) WITH ORDINALITY AS w (n, i)
+              pg_catalog.format('(%s,%s)', w.block, w.place)::tid)::integrity.unchecked_row
+        FROM ROWS FROM (pg_catalog.unnest(written[1 : rows_written]),
+                        pg_catalog.unnest(written[rows_written + 1 : 2 * rows_written]),
+                        pg_catalog.unnest(written[2 * rows_written + 1 : ])) AS w (n, block, place)
         JOIN pg_catalog.unnest(items) AS u ON u.n = w.n), unchecked) AS c;
   END IF;
 END
