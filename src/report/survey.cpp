@@ -40,8 +40,10 @@ pass(Survey *survey, std::span<Target *const> targets, std::span<CachedKeys *con
 		for (size_t i = 0; i < targets.size(); i++)
 			rules[i].look = {targets[i]->rule.is_array, get_attnum(RelationGetRelid(leaf), targets[i]->column),
 				&keys[i]->keys, &targets[i]->matcher};
-		fits = fits && count_leaf(leaf, survey->snapshot, {rules, targets.size()});
-		if (survey->stop_at_first && targets[0]->tally.references_broken > 0 && !OidIsValid(survey->stopped_in))
+		fits = count_leaf(leaf, survey->snapshot, {rules, targets.size()});
+
+		/* If it does not fit, what was found may not be in the tally. */
+		if (fits && survey->stop_at_first && targets[0]->tally.references_broken > 0)
 			survey->stopped_in = RelationGetRelid(leaf);
 		table_close(leaf, NoLock);
 		if (!fits || OidIsValid(survey->stopped_in))
