@@ -110,13 +110,21 @@ extern "C"
 PG_FUNCTION_INFO_V1(integrity_can_scan);
 PG_FUNCTION_INFO_V1(integrity_scan_broken);
 
-/* Can the scan read this rule? Raises what is wrong with it. */
+/* Can the scan read this rule, with the memory there is? Raises what is wrong with it. */
 PGDLLEXPORT Datum
 integrity_can_scan(PG_FUNCTION_ARGS)
 {
 	Target		target;
+	Survey		survey;
+	bool		can = false;
 
-	PG_RETURN_BOOL(resolve_target(PG_GETARG_OID(0), PG_GETARG_OID(1), &target) == Readable::ByScan);
+	if (resolve_target(PG_GETARG_OID(0), PG_GETARG_OID(1), &target) == Readable::ByScan)
+	{
+		begin_survey(&survey, GetActiveSnapshot());
+		can = plan_keys(survey.keys, keys_of(target)).parts <= max_parts;
+		end_survey(&survey);
+	}
+	PG_RETURN_BOOL(can);
 }
 
 PGDLLEXPORT Datum
@@ -158,14 +166,14 @@ integrity_scan_broken(PG_FUNCTION_ARGS)
 		if (keys->keys.part.number == 0)
 			tuplestore_clear(listing.result->setResult);
 		list_part(listing, survey, &target, keys);
-		return true;
+		return Next::Part;
 	});
 
 	end_survey(&survey);
 	end_progress();
 	if (done == Surveyed::TooLarge)
 		ereport(ERROR,
-				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
 				 errmsg("the keys of table \"%s\" take too many passes to be read with this maintenance_work_mem",
 						get_rel_name(target.rule.referenced)),
 				 errhint("Set maintenance_work_mem higher.")));

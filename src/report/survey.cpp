@@ -86,7 +86,9 @@ count_alone(Survey *survey, Target *target)
 
 		if (part.number == 0)
 			start_tallies(survey, {&target, 1}, part.of > 1);
-		return OidIsValid(survey->stopped_in) || pass(survey, {&target, 1}, {&keys, 1});
+		if (!pass(survey, {&target, 1}, {&keys, 1}))
+			return Next::Query;
+		return OidIsValid(survey->stopped_in) ? Next::Nothing : Next::Part;
 	});
 
 	if (target->tally.rows.size() > 0)

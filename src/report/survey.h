@@ -41,10 +41,17 @@ void		end_survey(Survey *survey);
  */
 void		count_broken(Survey *survey, std::span<Target *const> targets, std::span<Surveyed> results);
 
+/* What comes after a look at one part of the keys. */
+enum class Next : uint8
+{
+	Part,
+	Nothing,					/* enough is known */
+	Query						/* no room for what was found, and more parts would not help that */
+};
+
 /*
- * Calls look(keys) for each part of the keys of a target, of which more and
- * smaller ones are made as long as they do not fit. It returns false if it has
- * no room for what it found; more parts would not help that.
+ * Calls look(keys) for each part of the keys of a target. If a part does not
+ * fit, all begins anew with more and smaller ones.
  */
 template <typename Look>
 inline Surveyed
@@ -62,8 +69,11 @@ for_each_part(Survey *survey, const Target &target, KeysPlan plan, Look look)
 
 			if (keys == nullptr)
 				break;
-			if (!look(keys))
-				return Surveyed::TooLarge;
+
+			Next		next = look(keys);
+
+			if (next != Next::Part)
+				return next == Next::Nothing ? Surveyed::Yes : Surveyed::TooLarge;
 		}
 		if (part.number == part.of)
 			return Surveyed::Yes;
