@@ -6,12 +6,12 @@ CREATE SCHEMA scan;
 SET search_path = scan, public;
 SET client_min_messages = warning;
 SET datestyle = 'ISO'; SET TIME ZONE 'UTC'; SET extra_float_digits = 1;
-SET max_parallel_maintenance_workers = 0;
+SET max_parallel_maintenance_workers = 0; SET max_parallel_workers_per_gather = 0;
 \set SHOW_CONTEXT never
 
 --
 -- The truth: one query over unnest() WITH ORDINALITY for each rule, that knows nothing of the extension's queries.
--- A listing is kept as a hash with its length; the last but one column says which rows, elements and values it has.
+-- Of what broken_references() has to list, a hash is kept.
 --
 CREATE TABLE truth (
   referencing regclass, rule name, is_composite boolean, is_array boolean, referenced regclass, key_name name, cast_to text,
@@ -240,8 +240,8 @@ CREATE TABLE altered2 (LIKE altered INCLUDING ALL); INSERT INTO altered2 SELECT 
 -- Out of line, compressed or not; a million elements, of which two are broken, and long ones.
 CREATE TABLE stored (line int PRIMARY KEY, refs int[]);
 CREATE TABLE stored_plainly (line int PRIMARY KEY, refs int[]); ALTER TABLE stored_plainly ALTER refs SET STORAGE EXTERNAL;
-INSERT INTO stored SELECT n, array_agg(CASE WHEN g % 150000 = 7 THEN 200 ELSE g % 100 + 1 END ORDER BY g)
-  FROM (VALUES (1, 300000), (2, 30), (3, 31), (4, 25), (5, 3000), (6, 600)) AS v (n, size), generate_series(1, size) g GROUP BY n;
+INSERT INTO stored SELECT n, array_agg(CASE WHEN g % 50000 = 7 THEN 200 ELSE g % 100 + 1 END ORDER BY g)
+  FROM (VALUES (1, 100000), (2, 30), (3, 31), (4, 25), (5, 3000), (6, 600)) AS v (n, size), generate_series(1, size) g GROUP BY n;
 INSERT INTO stored_plainly SELECT line, refs || '{}'::int[] FROM stored WHERE line > 1;
 INSERT INTO stored_plainly SELECT 1, array_agg(CASE WHEN g % 500000 = 7 THEN 200 ELSE g % 100 + 1 END ORDER BY g) FROM generate_series(1, 1000000) g;
 INSERT INTO stored VALUES (7, '{1,NULL,200}'), (8, (SELECT array_agg(CASE WHEN g % 3 > 0 THEN g % 103 + 1 END) FROM generate_series(1, 5000) g));
@@ -325,21 +325,21 @@ SELECT count(integrity.add_reference('many', c, k, not_valid => true, enforced =
 --
 -- Many rows, for parts of keys and for workers: far apart, dense enough for a bitmap, and texts.
 --
-CREATE TABLE sparse_key (id int8 PRIMARY KEY); INSERT INTO sparse_key SELECT (g - 85000) * 1000000007::int8 FROM generate_series(1, 170000) g;
+CREATE TABLE sparse_key (id int8 PRIMARY KEY); INSERT INTO sparse_key SELECT (g - 60000) * 1000000007::int8 FROM generate_series(1, 120000) g;
 CREATE TABLE bitmap_key (id int4 PRIMARY KEY); INSERT INTO bitmap_key SELECT (g - 25000) * 200 FROM generate_series(1, 50000) g;
-CREATE TABLE md5_key (id text PRIMARY KEY); INSERT INTO md5_key SELECT md5(g::text) FROM generate_series(1, 130000) g;
+CREATE TABLE md5_key (id text PRIMARY KEY); INSERT INTO md5_key SELECT md5(g::text) FROM generate_series(1, 140000) g;
 CREATE TABLE citizen (name numeric PRIMARY KEY); INSERT INTO citizen SELECT g / 10.0 FROM generate_series(1, 30000) g;
 ANALYZE sparse_key, bitmap_key, md5_key, citizen;
 CREATE TABLE sparse (line int PRIMARY KEY, refs int8[]); CREATE TABLE bitmap (line int PRIMARY KEY, refs int8[]);
 CREATE TABLE md5s (line int PRIMARY KEY, refs text[]); CREATE TABLE numerics (line int PRIMARY KEY, refs numeric[]);
 -- Every 40th row has something broken, some of it below and above all keys, and the same one again and again.
-INSERT INTO sparse SELECT g, ARRAY[(g * 7 - 80000) * 1000000007::int8, CASE WHEN g % 40 = 0 THEN g % 640 + 1 ELSE 0 END,
-  CASE WHEN g % 400 = 0 THEN 9223372036854775807 - g WHEN g % 200 = 0 THEN -9223372036854775808 END] FROM generate_series(1, 20000) g;
+INSERT INTO sparse SELECT g, ARRAY[(g * 7 - 28000) * 1000000007::int8, CASE WHEN g % 40 = 0 THEN g % 640 + 1 ELSE 0 END,
+  CASE WHEN g % 400 = 0 THEN 9223372036854775807 - g WHEN g % 200 = 0 THEN -9223372036854775808 END] FROM generate_series(1, 8000) g;
 INSERT INTO bitmap SELECT g, ARRAY[g * 200, NULL, -g * 200, CASE WHEN g % 40 = 0 THEN g * 200 + 1 WHEN g % 41 = 0 THEN 5000200 END,
-  CASE WHEN g % 400 = 0 THEN 4611686018427387904 + g WHEN g % 200 = 0 THEN -9223372036854775808 END] FROM generate_series(1, 20000) g;
-INSERT INTO md5s SELECT g, ARRAY[md5((g * 6)::text), CASE WHEN g % 40 = 0 THEN 'x' || g % 999 ELSE md5('1') END] FROM generate_series(1, 20000) g;
+  CASE WHEN g % 400 = 0 THEN 4611686018427387904 + g WHEN g % 200 = 0 THEN -9223372036854775808 END] FROM generate_series(1, 8000) g;
+INSERT INTO md5s SELECT g, ARRAY[md5((g * 6)::text), CASE WHEN g % 40 = 0 THEN 'x' || g % 999 ELSE md5('1') END] FROM generate_series(1, 8000) g;
 INSERT INTO numerics SELECT g, ARRAY[g / 10.0, (g + 1) / 10.0::numeric(9, 5), CASE WHEN g % 40 = 0 THEN -(g % 800) / 10.0::numeric(9, 5) WHEN g % 60 = 0 THEN -(g % 800) / 10.0 END]
-  FROM generate_series(1, 20000) g;
+  FROM generate_series(1, 8000) g;
 SELECT declare('sparse', 'sparse_key'), declare('bitmap', 'bitmap_key'), declare('md5s', 'md5_key'), declare('numerics', 'citizen', 'name');
 ALTER TABLE md5s SET (parallel_workers = 3);
 
@@ -362,7 +362,7 @@ CREATE TABLE of_many AS SELECT * FROM of_many();
 
 -- By a worker alone. To start one takes long: so not all types, and no validation.
 SET min_parallel_table_scan_size = 0; SET max_parallel_maintenance_workers = 1; SET parallel_leader_participation = off;
-SELECT * FROM differences(VARIADIC ARRAY(SELECT referencing FROM truth WHERE referencing::text ~ '^t(16|18|19|22|27|33|37|38|39|40|42)$|^[^st]|^.[^0-9]'));
+SELECT * FROM differences(VARIADIC ARRAY(SELECT referencing FROM truth WHERE referencing::text ~ '^t(16|18|19|22|27|33|38|39|42)$|^altered|^stored|^long|^parted|^own|^old|^by_a|^all'));
 -- By two.
 SET max_parallel_maintenance_workers = 2;
 SELECT * FROM differences('sparse', 'bitmap', 'md5s', 'numerics', 'parted', 'stored');
@@ -423,10 +423,10 @@ SELECT * FROM differences('md5s');
 ANALYZE md5_key;
 -- And in parts by workers, who meet one row once for each part, and each other's rows.
 SET maintenance_work_mem = '1MB'; SET max_parallel_maintenance_workers = 2; SET parallel_leader_participation = off;
-SELECT t, how(t) FROM unnest('{sparse,bitmap,md5s,numerics}'::regclass[]) AS t;
-SELECT * FROM differences('sparse', 'bitmap', 'numerics');
+SELECT t, how(t) FROM unnest('{bitmap,numerics}'::regclass[]) AS t;
+SELECT * FROM differences('bitmap');
 RESET parallel_leader_participation;
-SELECT * FROM differences('sparse', 'bitmap', 'numerics');
+SELECT * FROM differences('bitmap', 'numerics');
 -- More broken values than there is room for, in one process or in each of several; one value that is larger than all the room.
 CREATE TABLE all_wrong (line int PRIMARY KEY, refs int8[]);
 INSERT INTO all_wrong SELECT g, ARRAY[g * 3, -g] FROM generate_series(1, 15000) g;
@@ -486,8 +486,14 @@ SELECT slow_and_quick();
 RESET statement_timeout;
 SELECT count(*) AS under_way FROM integrity.progress;
 CREATE FUNCTION said_to_be_safe(int) RETURNS text LANGUAGE sql PARALLEL SAFE AS $$ SELECT status FROM public.integrity_report('scan.parted') $$;
-SET parallel_setup_cost = 0; SET parallel_tuple_cost = 0;
-SELECT DISTINCT said_to_be_safe(line) FROM (SELECT * FROM sparse LIMIT 2) s;
+CREATE FUNCTION try_it() RETURNS SETOF text LANGUAGE plpgsql AS $$
+BEGIN
+  RETURN QUERY SELECT DISTINCT said_to_be_safe(line) FROM (SELECT * FROM scan.sparse LIMIT 2) s;
+EXCEPTION WHEN invalid_transaction_state THEN  -- up to 16 there are no subtransactions in a parallel query
+  RETURN NEXT 'broken';
+END $$;
+RESET max_parallel_workers_per_gather; SET parallel_setup_cost = 0; SET parallel_tuple_cost = 0;
+SELECT try_it();
 BEGIN ISOLATION LEVEL SERIALIZABLE; INSERT INTO key VALUES (200);
 SELECT references_broken, status FROM integrity_report('stored');
 ROLLBACK;
