@@ -77,11 +77,11 @@ BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;
 SELECT references_broken, status FROM integrity_report('parted');
 COMMIT;
 -- Called by itself, with what it was not made for.
-SELECT number, outcome, regexp_replace(reason, '\d+', 'N') AS reason FROM integrity.scan_references('{0,1}', '{0,0}');
+SELECT number, outcome, reason FROM integrity.scan_references('{0,1}', '{0,0}');
 SELECT * FROM integrity.scan_references('{}', '{}');
 SELECT * FROM integrity.scan_references('{0}', '{}');
 SELECT * FROM integrity.scan_references('{NULL}', '{0}');
-SELECT number, outcome, regexp_replace(reason, '\d+', 'N') AS reason FROM integrity.scan_references('{0}', ARRAY['key_pkey'::regclass::oid]);
+SELECT number, outcome, reason FROM integrity.scan_references('{0}', ARRAY['key_pkey'::regclass::oid]);
 SELECT * FROM integrity.scan_references(NULL, NULL);
 
 -- The rows that have something broken, some at a time: all of them, in order, each once.

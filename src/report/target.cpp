@@ -30,7 +30,7 @@ read_foreign_key(Oid constraint, Rule *rule, Oid *equality)
 	if (!HeapTupleIsValid(tuple) || reinterpret_cast<Form_pg_constraint>(GETSTRUCT(tuple))->contype != CONSTRAINT_FOREIGN)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
-				 errmsg("foreign key constraint with OID %u does not exist", constraint)));
+				 errmsg("the foreign key was dropped meanwhile")));
 
 	auto		form = reinterpret_cast<Form_pg_constraint>(GETSTRUCT(tuple));
 
