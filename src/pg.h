@@ -230,6 +230,16 @@ begin_ordered_scan(Relation rel, Snapshot snapshot)
 }
 
 inline TableScanDesc
+begin_tid_range_scan(Relation rel, Snapshot snapshot, ItemPointer first, ItemPointer last)
+{
+#if PG_VERSION_NUM >= 190000
+	return table_beginscan_tidrange(rel, snapshot, first, last, 0);
+#else
+	return table_beginscan_tidrange(rel, snapshot, first, last);
+#endif
+}
+
+inline TableScanDesc
 begin_parallel_scan(Relation rel, ParallelTableScanDesc shared)
 {
 #if PG_VERSION_NUM >= 190000

@@ -8,8 +8,8 @@
  * A check that read without locking would let a concurrent DELETE of the key
  * commit beside it, each blind to the other: an orphan.
  */
+#include "ahead.h"
 #include "check.h"
-#include "found.h"
 #include "probe.h"
 #include "trigger.h"
 #include "violation.h"
@@ -134,6 +134,14 @@ lock_rule(Oid trigger, Relation *referenced)
 	}
 }
 
+std::span<Datum>
+without_found_keys(const Rule &rule, std::span<Datum> elements)
+{
+	auto		end = std::remove_if(elements.begin(), elements.end(), [&](Datum element) { return is_found_key(rule, element); });
+
+	return elements.first(static_cast<size_t>(end - elements.begin()));
+}
+
 /*
  * The snapshot is the one that a native check's query gets: fresh under READ
  * COMMITTED, the transaction's otherwise, and it sees what this command and
@@ -141,15 +149,15 @@ lock_rule(Oid trigger, Relation *referenced)
  */
 void
 check_elements(const Rule &rule, Relation referencing, Relation referenced, std::span<Datum> elements,
-			   const Tolerance *tolerance)
+			   TupleTableSlot *inserted, const Tolerance *tolerance)
 {
 	Probe		probe;
 
 	CommandCounterIncrement();
 	use_found_keys(rule);
-	elements = elements.first(static_cast<size_t>(
-		std::remove_if(elements.begin(), elements.end(), [&](Datum element) { return is_found_key(rule, element); }) -
-		elements.begin()));
+	elements = without_found_keys(rule, elements);
+	if (inserted && !elements.empty() && look_ahead(rule, referencing, referenced, inserted, elements.size()))
+		elements = without_found_keys(rule, elements);
 	if (elements.empty())
 		return;
 
@@ -239,7 +247,7 @@ check_row(Oid trigger, Relation referencing, TupleTableSlot *now, TupleTableSlot
 		}
 		reject_elements(*rule, referencing, value);
 		if (!added.empty())
-			check_elements(*rule, referencing, referenced, added, tolerance);
+			check_elements(*rule, referencing, referenced, added, before || superseded ? nullptr : now, tolerance);
 	}
 	if (live)
 		ExecDropSingleTupleTableSlot(live);

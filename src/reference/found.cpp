@@ -10,7 +10,8 @@ namespace
 {
 
 constexpr size_t ways = 4;
-constexpr size_t sets = 4096;
+constexpr size_t few_sets = 4096;
+constexpr size_t many_sets = 65536;
 
 /* One element; it is there if the epoch is the current one. */
 struct Slot
@@ -26,7 +27,9 @@ struct FoundKeys
 	uint64		generation;		/* of the rule */
 	CommandId	command;
 	uint32		epoch;			/* 0 is no epoch */
+	uint64		epochs;			/* the same without going round */
 	uint32		turn;			/* which way of a full set is given up next */
+	size_t		sets;
 	Slot	   *slots;			/* sets * ways of them, made when first needed */
 };
 
@@ -36,12 +39,20 @@ void
 forget()
 {
 	found.trigger = InvalidOid;
+	found.epochs++;
 	if (++found.epoch != 0)
 		return;
 	/* It has gone round: slots of four billion commands ago would look new. */
 	if (found.slots)
-		memset(static_cast<void *>(found.slots), 0, sizeof(Slot) * sets * ways);
+		memset(static_cast<void *>(found.slots), 0, sizeof(Slot) * found.sets * ways);
 	found.epoch = 1;
+}
+
+void
+allocate(size_t sets)
+{
+	found.slots = static_cast<Slot *>(MemoryContextAllocZero(TopMemoryContext, sizeof(Slot) * sets * ways));
+	found.sets = sets;
 }
 
 void
@@ -77,7 +88,7 @@ set_of(std::string_view image)
 {
 	uint32		hash = hash_bytes(reinterpret_cast<const unsigned char *>(image.data()), static_cast<int>(image.size()));
 
-	return found.slots + hash % sets * ways;
+	return found.slots + hash % found.sets * ways;
 }
 
 bool
@@ -97,7 +108,7 @@ use_found_keys(const Rule &rule)
 		return;
 	if (found.slots == nullptr)
 	{
-		found.slots = static_cast<Slot *>(MemoryContextAllocZero(TopMemoryContext, sizeof(Slot) * sets * ways));
+		allocate(few_sets);
 		RegisterXactCallback(at_transaction_end, nullptr);
 		RegisterSubXactCallback(at_subtransaction_end, nullptr);
 	}
@@ -136,6 +147,23 @@ remember_found_key(const Rule &rule, Datum element)
 	slot->epoch = found.epoch;
 	slot->length = static_cast<uint8>(image.size());
 	memcpy(slot->bytes, image.data(), image.size());
+}
+
+uint64
+found_epoch()
+{
+	return found.epochs;
+}
+
+void
+make_room_for_found_keys(const Rule &rule)
+{
+	if (found.sets == many_sets)
+		return;
+	pfree(found.slots);
+	found.slots = nullptr;
+	allocate(many_sets);
+	use_found_keys(rule);
 }
 
 } /* namespace integrity */

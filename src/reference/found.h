@@ -25,4 +25,10 @@ void		use_found_keys(const Rule &rule);
 bool		is_found_key(const Rule &rule, Datum element);
 void		remember_found_key(const Rule &rule, Datum element);
 
+/* Another number for each command and rule, and whenever all was forgotten. */
+uint64		found_epoch();
+
+/* More is to be remembered of this command than one row after the other. */
+void		make_room_for_found_keys(const Rule &rule);
+
 } /* namespace integrity */
