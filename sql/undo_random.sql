@@ -69,6 +69,9 @@ BEGIN
         SET LOCAL session_replication_role = replica;
       END IF;
       EXECUTE work;
+      -- what is checked at the commit otherwise
+      SET CONSTRAINTS ALL IMMEDIATE;
+      SET CONSTRAINTS ALL DEFERRED;
     EXCEPTION WHEN foreign_key_violation THEN
       NULL;
     END;
