@@ -264,36 +264,37 @@ END
 $$;
 
 /**
- * Takes a run back: puts every row that it has changed back as it was, inserts again what it has deleted, and deletes what
- * it has inserted (an undo inserts rows, and can be undone like a repair).
+ * Takes a run back: puts every row that it has changed back as it was, inserts again what it has deleted, and deletes
+ * what it has inserted (an undo inserts rows, and can be undone like a repair).
  *
- * A row that is not exactly as the run left it is left alone, and listed. So is a deleted row whose key is taken by now,
- * or that the table no longer accepts; a row that a trigger keeps from being restored; and all rows of a table that was dropped,
- * or has lost or renamed a column. A column that was added since does not matter: what was changed keeps its value, what is inserted
- * gets its default. Rows without a primary key are found by all of their values; of rows that are alike, as many are restored
- * as were changed.
+ * A row that is not exactly as the run left it is left alone, and listed. So is a deleted row whose key is taken by
+ * now, or that the table no longer accepts; a row that a trigger keeps from being restored; and all rows of a table
+ * that was dropped, or has lost or renamed a column. A column that was added since does not matter: what was changed
+ * keeps its value, what is inserted gets its default. Rows without a primary key are found by all of their values; of
+ * rows that are alike, as many are restored as were changed.
  *
- * References come back as they were: those that were broken when the run came to the row are broken again, and neither
- * rules nor foreign keys hinder that. All others are checked as by an INSERT or UPDATE, and their keys locked. So a row that refers
- * to a key that has gone since is left alone. A row that an undo is to delete and that is referenced by rows which stay is
- * left alone, too, whatever ON DELETE says. Deferred constraints are checked at once.
+ * References come back as they were: those that were broken when the run came to the row are broken again, and
+ * neither rules nor foreign keys hinder that; one that was validated meanwhile keeps that mark. All others are
+ * checked as by an INSERT or UPDATE, and their keys locked. So a row that refers to a key that has gone since is left
+ * alone. A row that an undo is to delete and that is referenced by rows which stay is left alone, too, whatever ON
+ * DELETE says. Deferred constraints are checked at once.
  *
- * Triggers of the tables fire, as they did for the run, so a row need not be restored to the letter if a trigger changes it,
- * the time of its last change for instance.
+ * Triggers of the tables fire, as they did for the run, so a row need not be restored to the letter if a trigger
+ * changes it, the time of its last change for instance.
  *
- * One row per table says how many rows were `restored`, or were `undone already` by an earlier undo. Then every row that was
- * `left alone`, with its reason and the `change_id` under which integrity.change has its images. `run_id` is that of the undo itself, NULL
- * if this is a dry run. A dry run does everything and rolls it back.
+ * One row per table says how many rows were `restored`, or were `undone already` by an earlier undo. Then every row
+ * that was `left alone`, with its reason and the `change_id` under which integrity.change has its images. `run_id` is
+ * that of the undo itself, NULL if this is a dry run. A dry run does everything and rolls it back.
  *
  * Parameters:
  *   run_id   the run to take back, a repair or an undo; one that was interrupted, too
  *   dry_run  only say what would be done (the default)
  *
- * Locks: ROW EXCLUSIVE on the changed tables, FOR NO KEY UPDATE or FOR UPDATE on the rows, FOR KEY SHARE on the keys that they refer to.
- * A second undo of the same run waits for the first.
+ * Locks: ROW EXCLUSIVE on the changed tables, FOR NO KEY UPDATE or FOR UPDATE on the rows, FOR KEY SHARE on the keys
+ * that they refer to. A second undo of the same run waits for the first.
  *
- * Errors: 42704 there is no such run; 22023 the run is a report; 42501 the caller does not own all tables that the run has changed;
- * 0A000 the isolation level is not READ COMMITTED.
+ * Errors: 42704 there is no such run; 22023 the run is a report; 42501 the caller does not own all tables that the
+ * run has changed; 0A000 the isolation level is not READ COMMITTED.
  *
  * Example:
  *   SELECT * FROM integrity.undo(7);                    -- what would happen
