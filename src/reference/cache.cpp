@@ -118,8 +118,7 @@ load_rule(Oid trigger, Rule *rule, Problem *problem)
 	});
 
 	if (!found)
-		return refuse(problem, ERRCODE_UNDEFINED_OBJECT, psprintf("trigger with OID %u does not exist", trigger),
-					  nullptr, nullptr);
+		return refuse(problem, ERRCODE_UNDEFINED_OBJECT, "the rule was dropped meanwhile", nullptr, nullptr);
 	return parsed && resolve_rule(rule, problem);
 }
 

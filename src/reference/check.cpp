@@ -9,6 +9,7 @@
  * commit beside it, each blind to the other: an orphan.
  */
 #include "check.h"
+#include "found.h"
 #include "probe.h"
 #include "trigger.h"
 #include "violation.h"
@@ -139,17 +140,26 @@ lock_rule(Oid trigger, Relation *referenced)
  * the triggers before us have done.
  */
 void
-check_elements(const Rule &rule, Relation referencing, Relation referenced, std::span<const Datum> elements,
+check_elements(const Rule &rule, Relation referencing, Relation referenced, std::span<Datum> elements,
 			   const Tolerance *tolerance)
 {
 	Probe		probe;
 
 	CommandCounterIncrement();
+	use_found_keys(rule);
+	elements = elements.first(static_cast<size_t>(
+		std::remove_if(elements.begin(), elements.end(), [&](Datum element) { return is_found_key(rule, element); }) -
+		elements.begin()));
+	if (elements.empty())
+		return;
+
 	begin_probe(&probe, &rule, referenced, GetTransactionSnapshot(), ProbeFor::Element, ProbeLock::KeyShare);
 	for (Datum element : elements)
 	{
 		CHECK_FOR_INTERRUPTS();
-		if (!key_exists(&probe, element) && !(tolerance && tolerance->allows(tolerance->context, element)))
+		if (key_exists(&probe, element))
+			remember_found_key(rule, element);
+		else if (!(tolerance && tolerance->allows(tolerance->context, element)))
 			report_missing_key(rule, referencing, rule.referenced, element);
 	}
 	end_probe(&probe);

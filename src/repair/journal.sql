@@ -120,6 +120,10 @@ CREATE POLICY see ON integrity.run_rule FOR SELECT
   USING (integrity.owns(referencing_table) OR pg_catalog.has_table_privilege(referencing_table, 'SELECT'));
 CREATE POLICY add ON integrity.run_rule FOR INSERT
   WITH CHECK (integrity.owns(referencing_table) OR pg_catalog.has_table_privilege(referencing_table, 'SELECT'));
+-- Figures belong to a run of one's own: else anyone who may read a table could slip some into another's report.
+CREATE POLICY own_run ON integrity.run_rule AS RESTRICTIVE FOR INSERT WITH CHECK (
+  EXISTS (SELECT FROM integrity.run r
+           WHERE r.run_id OPERATOR(pg_catalog.=) run_rule.run_id AND pg_catalog.pg_has_role(r.role_name, 'USAGE')));
 CREATE POLICY amend ON integrity.run_rule FOR UPDATE USING (integrity.owns(referencing_table));
 CREATE POLICY own ON integrity.change USING (integrity.owns(changed_table));
 -- What is finished is complete. Whoever could add a table of theirs to it would keep its owner from undoing it.

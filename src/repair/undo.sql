@@ -179,6 +179,28 @@ BEGIN
 END
 $$;
 
+-- The catalog's entry that the rows of a rule were checked is taken back: the OID
+-- of a trigger or of a constraint; the other one is 0.
+CREATE FUNCTION integrity.mark_not_valid(trigger_oid oid, constraint_oid oid) RETURNS void
+	LANGUAGE c VOLATILE STRICT
+	AS 'MODULE_PATHNAME', 'integrity_mark_not_valid';
+
+-- A rule that has been validated since the run is so no longer, once references
+-- are back that are broken.
+CREATE FUNCTION integrity.invalidate_rules(run_id bigint, undo_id bigint) RETURNS void
+LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp SET row_security = on
+AS $$
+  SELECT integrity.mark_not_valid(o.trigger_oid, o.constraint_oid)
+    FROM (SELECT DISTINCT b.changed_table, k.rule
+            FROM integrity.change AS u
+            JOIN integrity.change AS b ON b.run_id = $1 AND b.change_id = u.undoes
+           CROSS JOIN LATERAL pg_catalog.jsonb_object_keys(b.broken) AS k (rule)
+           WHERE u.run_id = $2) AS c
+   CROSS JOIN LATERAL (SELECT c.changed_table UNION SELECT p.relid FROM pg_catalog.pg_partition_ancestors(c.changed_table) AS p) AS t (relid)
+    JOIN integrity.reference AS f ON f.referencing_table = t.relid AND f.rule_name = c.rule AND f.validated
+   CROSS JOIN LATERAL integrity.rule_oids(f) AS o
+$$;
+
 -- integrity.undo(), with the search_path of the session for the triggers of
 -- the users' tables.
 CREATE FUNCTION integrity.undo_run(bigint, boolean, text) RETURNS TABLE (
@@ -232,6 +254,7 @@ BEGIN
       IF $2 OR pg_catalog.cardinality(pass.unsound) > 0 THEN
         RAISE SQLSTATE 'IG001';   -- rolls the pass back
       END IF;
+      PERFORM integrity.invalidate_rules($1, undo_id);
       UPDATE integrity.run SET finished = pg_catalog.clock_timestamp() WHERE run.run_id = undo_id;
     EXCEPTION WHEN SQLSTATE 'IG001' THEN
       undo_id := NULL;
@@ -274,10 +297,12 @@ $$;
  * rows that are alike, as many are restored as were changed.
  *
  * References come back as they were: those that were broken when the run came to the row are broken again, and
- * neither rules nor foreign keys hinder that; one that was validated meanwhile keeps that mark. All others are
- * checked as by an INSERT or UPDATE, and their keys locked. So a row that refers to a key that has gone since is left
- * alone. A row that an undo is to delete and that is referenced by rows which stay is left alone, too, whatever ON
- * DELETE says. Deferred constraints are checked at once.
+ * neither rules nor foreign keys hinder that. All others are checked as by an INSERT or UPDATE, and their keys
+ * locked. So a row that refers to a key that has gone since is left alone. A row that an undo is to delete and that
+ * is referenced by rows which stay is left alone, too, whatever ON DELETE says. Deferred constraints are checked at
+ * once.
+ *
+ * A rule that gets broken references back is not valid from then on, whoever may have validated it since.
  *
  * Triggers of the tables fire, as they did for the run, so a row need not be restored to the letter if a trigger
  * changes it, the time of its last change for instance.
@@ -291,7 +316,8 @@ $$;
  *   dry_run  only say what would be done (the default)
  *
  * Locks: ROW EXCLUSIVE on the changed tables, FOR NO KEY UPDATE or FOR UPDATE on the rows, FOR KEY SHARE on the keys
- * that they refer to. A second undo of the same run waits for the first.
+ * that they refer to; SHARE UPDATE EXCLUSIVE on the tables whose rules are no longer valid. A second undo of the same
+ * run waits for the first.
  *
  * Errors: 42704 there is no such run; 22023 the run is a report; 42501 the caller does not own all tables that the
  * run has changed; 0A000 the isolation level is not READ COMMITTED.

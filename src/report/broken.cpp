@@ -5,7 +5,6 @@
  * Rows come in the order of the tables' OIDs and of their places, so a caller
  * can ask for some and go on after the last one later.
  */
-#include "leaves.h"
 #include "progress.h"
 #include "survey.h"
 
@@ -33,15 +32,19 @@ list_leaf(const Listing &listing, const Survey &survey, Target *target, CachedKe
 	LookUp		look = {target->rule.is_array, get_attnum(RelationGetRelid(leaf), target->column), &keys->keys,
 		&target->matcher};
 	const bool	resume = RelationGetRelid(leaf) == listing.after_table;
-	MemoryContext memory = CurrentMemoryContext;
 	Scratch		scratch;
 
 	if (resume)
 	{
-		BlockNumber blocks = RelationGetNumberOfBlocks(leaf);
-		BlockNumber start = std::min(ItemPointerGetBlockNumberNoCheck(&listing.after_row), blocks);
+		BlockNumber blocks = reinterpret_cast<HeapScanDesc>(scan)->rs_nblocks;
+		BlockNumber start = ItemPointerGetBlockNumberNoCheck(&listing.after_row);
 
-		heap_setscanlimits(scan, start, blocks - start);
+		/* There may be no block of that number, but then the last one has nothing to list either. */
+		if (blocks > 0)
+		{
+			start = std::min(start, blocks - 1);
+			heap_setscanlimits(scan, start, blocks - start);
+		}
 	}
 
 	ScanProgress progress = begin_scan_progress(ScanPhase::CheckingReferences, leaf, scan);
@@ -63,14 +66,10 @@ list_leaf(const Listing &listing, const Survey &survey, Target *target, CachedKe
 			Datum		values[] = {ObjectIdGetDatum(slot->tts_tableOid), PointerGetDatum(&slot->tts_tid),
 				Int32GetDatum(position), 0};
 			bool		nulls[] = {false, false, listing.rows_only || position == 0, listing.rows_only};
-			MemoryContext saved = MemoryContextSwitchTo(scratch.row);
 
-			scratch.row_used = true;
 			if (!listing.rows_only)
 				values[3] = CStringGetTextDatum(OutputFunctionCall(const_cast<FmgrInfo *>(&listing.output), value));
-			MemoryContextSwitchTo(memory);
 			tuplestore_putvalues(listing.result->setResult, listing.result->setDesc, values, nulls);
-			MemoryContextSwitchTo(saved);
 			listed = true;
 		});
 		*rows += listed;
@@ -86,7 +85,7 @@ list_leaf(const Listing &listing, const Survey &survey, Target *target, CachedKe
 void
 list_part(const Listing &listing, const Survey &survey, Target *target, CachedKeys *keys)
 {
-	List	   *leaves = leaves_of(target->rule.referencing);
+	List	   *leaves = list_copy(target->leaves);
 	int64		rows = 0;
 	ListCell   *cell;
 	bool		more = true;
@@ -111,13 +110,21 @@ extern "C"
 PG_FUNCTION_INFO_V1(integrity_can_scan);
 PG_FUNCTION_INFO_V1(integrity_scan_broken);
 
-/* Can the scan read this rule? Raises what is wrong with it. */
+/* Can the scan read this rule, with the memory there is? Raises what is wrong with it. */
 PGDLLEXPORT Datum
 integrity_can_scan(PG_FUNCTION_ARGS)
 {
 	Target		target;
+	Survey		survey;
+	bool		can = false;
 
-	PG_RETURN_BOOL(resolve_target(PG_GETARG_OID(0), PG_GETARG_OID(1), &target) == Readable::ByScan);
+	if (resolve_target(PG_GETARG_OID(0), PG_GETARG_OID(1), &target) == Readable::ByScan)
+	{
+		begin_survey(&survey, GetActiveSnapshot());
+		can = plan_keys(survey.keys, keys_of(target)).parts <= max_parts;
+		end_survey(&survey);
+	}
+	PG_RETURN_BOOL(can);
 }
 
 PGDLLEXPORT Datum
@@ -153,20 +160,20 @@ integrity_scan_broken(PG_FUNCTION_ARGS)
 	begin_survey(&survey, GetActiveSnapshot());
 	check_target_access(target, survey.snapshot);
 
-	uint32		parts = parts_needed(survey.keys, target.rule, target.matcher);
-	Surveyed	done = for_each_part(&survey, &target, parts, [&](CachedKeys *keys)
+	KeysPlan	plan = plan_keys(survey.keys, keys_of(target));
+	Surveyed	done = for_each_part(&survey, target, plan, [&](CachedKeys *keys)
 	{
 		if (keys->keys.part.number == 0)
 			tuplestore_clear(listing.result->setResult);
 		list_part(listing, survey, &target, keys);
-		return true;
+		return Next::Part;
 	});
 
 	end_survey(&survey);
 	end_progress();
 	if (done == Surveyed::TooLarge)
 		ereport(ERROR,
-				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
 				 errmsg("the keys of table \"%s\" take too many passes to be read with this maintenance_work_mem",
 						get_rel_name(target.rule.referenced)),
 				 errhint("Set maintenance_work_mem higher.")));

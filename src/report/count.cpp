@@ -35,11 +35,20 @@ remember_row(Tally *tally, TupleTableSlot *slot)
 } /* namespace */
 
 void
-init_tally(Tally *tally, const Layout &element, MemoryContext context, size_t limit)
+init_tally(Tally *tally, const Layout &element, MemoryContext context, size_t limit, bool in_parts)
 {
+	size_t		for_rows = in_parts ? limit / 2 : 0;
+
 	memset(static_cast<void *>(tally), 0, sizeof(*tally));
-	tally->values.init(context, element, limit / 2);
-	tally->rows.init(context, row_id_layout, limit / 2);
+	tally->values.init(context, element, limit - for_rows);
+	tally->rows.init(context, row_id_layout, for_rows);
+}
+
+void
+free_tally(Tally *tally)
+{
+	tally->values.free();
+	tally->rows.free();
 }
 
 Stopped

@@ -18,6 +18,8 @@ struct Tally
 	int64		references_broken;
 	ImageSet	values;			/* the distinct broken values, by their bytes */
 	ImageSet	rows;			/* the broken rows, where one is met once for each part of the keys */
+	int64		values_broken;	/* these two are what sum_up_values() leaves of the values */
+	Datum		sample;
 };
 
 static_assert(Plain<Tally>);
@@ -32,7 +34,9 @@ struct Counted
 	bool		stop_at_first;	/* one broken reference is enough */
 };
 
-void		init_tally(Tally *tally, const Layout &element, MemoryContext context, size_t limit);
+/* "in_parts": there is to be room for rows, too. */
+void		init_tally(Tally *tally, const Layout &element, MemoryContext context, size_t limit, bool in_parts);
+void		free_tally(Tally *tally);
 
 /* False: a tally has reached its limit, and none of them can be relied on. */
 bool		count_leaf(Relation leaf, Snapshot snapshot, std::span<Counted> rules);

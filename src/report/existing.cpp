@@ -78,20 +78,17 @@ check_rows_of_leaves(const Rule &rule, Probe *probe, Snapshot snapshot)
 	}
 }
 
-void
+[[noreturn]] void
 report_first_found(const Survey &survey, const Target &target)
 {
 	Relation	leaf = table_open(survey.stopped_in, NoLock);
-	bool		reported = false;
 
 	target.tally.values.for_each([&](const ImageEntry &entry)
 	{
-		if (!reported)
-			report_missing_key(rule_for_leaf(target.rule, survey.stopped_in), leaf, target.rule.referenced,
-							   target.tally.values.datum_at(entry));
-		reported = true;
+		report_missing_key(rule_for_leaf(target.rule, survey.stopped_in), leaf, target.rule.referenced,
+						   target.tally.values.datum_at(entry));
 	});
-	table_close(leaf, NoLock);
+	elog(ERROR, "a broken reference was found in table \"%s\", but not kept", RelationGetRelationName(leaf));
 }
 
 /* False: the scan cannot do it. */
@@ -112,7 +109,7 @@ check_by_scan(const Rule &rule, Snapshot snapshot)
 	begin_survey(&survey, snapshot);
 	survey.stop_at_first = true;
 	count_broken(&survey, {&only, 1}, {&result, 1});
-	if (OidIsValid(survey.stopped_in))
+	if (result == Surveyed::Yes && OidIsValid(survey.stopped_in))
 		report_first_found(survey, target);
 	end_survey(&survey);
 	end_progress();

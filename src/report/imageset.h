@@ -240,8 +240,10 @@ private:
 		}
 		if (slots != slot_count_)
 		{
+			/* It may not get the memory and never come back; whoever frees the set then must not free these again. */
 			if (slots_)
 				pfree(slots_);
+			slots_ = nullptr;
 			slots_ = static_cast<uint32 *>(MemoryContextAllocHuge(context_, slot_bytes));
 			memset(slots_, 0, slot_bytes);
 			slot_count_ = slots;

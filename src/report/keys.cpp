@@ -6,7 +6,6 @@
  * fit is left to the caller, who asks again for the keys in several parts.
  */
 #include "keys.h"
-#include "leaves.h"
 #include "progress.h"
 
 namespace integrity
@@ -14,140 +13,24 @@ namespace integrity
 namespace
 {
 
-double
-estimated_rows(Oid table)
+/*
+ * The bitmap's bounds come from the index, the keys from the table. A key that
+ * the index does not have must not get lost: what refers to it would be called
+ * broken.
+ */
+[[noreturn]] void
+raise_key_not_in_index(Relation leaf)
 {
-	double		rows = 0;
-	ListCell   *cell;
-
-	foreach(cell, leaves_of(table))
-	{
-		Relation	leaf = table_open(lfirst_oid(cell), NoLock);
-		BlockNumber pages;
-		double		tuples;
-		double		visible;
-
-		table_relation_estimate_size(leaf, nullptr, &pages, &tuples, &visible);
-		rows += tuples;
-		table_close(leaf, NoLock);
-	}
-	return rows;
-}
-
-/* The first key of one leaf in the index's order, or the last; false if there is none. */
-bool
-end_of_index(Relation leaf, Relation index, Snapshot snapshot, ScanDirection direction, const Layout &layout, int64 *end)
-{
-	IndexScanDesc scan = pg::begin_index_scan(leaf, index, snapshot, 0);
-	TupleTableSlot *slot = table_slot_create(leaf, nullptr);
-	AttrNumber	column = index->rd_index->indkey.values[0];
-	bool		found = false;
-
-	index_rescan(scan, nullptr, 0, nullptr, 0);
-	while (!found && index_getnext_slot(scan, direction, slot))
-	{
-		bool		isnull;
-		Datum		value = slot_getattr(slot, column, &isnull);
-
-		CHECK_FOR_INTERRUPTS();
-		found = !isnull;
-		if (found)
-			*end = integer_of(value, layout);
-	}
-	ExecDropSingleTupleTableSlot(slot);
-	index_endscan(scan);
-	return found;
-}
-
-/* The smallest and the largest key; low > high if there is no key. */
-void
-key_range(const Rule &rule, const Layout &layout, Snapshot snapshot, int64 *low, int64 *high)
-{
-	Relation	root = table_open(rule.referenced, AccessShareLock);
-	ListCell   *cell;
-
-	*low = PG_INT64_MAX;
-	*high = PG_INT64_MIN;
-	foreach(cell, leaves_of(rule.referenced))
-	{
-		Relation	leaf = table_open(lfirst_oid(cell), NoLock);
-		Relation	index = index_open(index_of_leaf(leaf, rule.referenced, rule.index), AccessShareLock);
-		int64		end;
-
-		/* A descending index has its ends the other way round. */
-		for (ScanDirection direction : {ForwardScanDirection, BackwardScanDirection})
-			if (end_of_index(leaf, index, snapshot, direction, layout, &end))
-			{
-				*low = std::min(*low, end);
-				*high = std::max(*high, end);
-			}
-		index_close(index, NoLock);
-		table_close(leaf, NoLock);
-	}
-	table_close(root, NoLock);
-}
-
-/* Bytes that one key takes while its set grows, when there are so many that it matters. */
-double
-bytes_per_key(const Rule &rule, const Matcher &matcher)
-{
-	if (matcher.by == MatchBy::Integer || matcher.by == MatchBy::Word)
-		return 8 * (1.5 + 0.75) * 2;
-
-	int32		width = get_attavgwidth(rule.referenced, rule.key);
-
-	if (width <= 0)
-		width = matcher.compare.key.len > 0 ? matcher.compare.key.len : 32;
-	return sizeof(ImageEntry) + MAXALIGN(width + VARHDRSZ) + 4 * 1.5 * 2;
-}
-
-/* What is best for these keys, and into how many parts they have to go. */
-struct Plan
-{
-	KeysAre		are;
-	uint32		parts;
-	int64		low;
-	int64		high;
-};
-
-uint32
-parts_for(double bytes, size_t limit)
-{
-	uint32		parts = 1;
-
-	while (bytes > static_cast<double>(limit) * parts && parts <= max_parts)
-		parts *= 2;
-	return parts;
-}
-
-Plan
-plan_keys(const KeysCache &cache, const Rule &rule, const Matcher &matcher)
-{
-	double		bytes = estimated_rows(rule.referenced) * bytes_per_key(rule, matcher);
-	Plan		plan = {KeysAre::InImageSet, parts_for(bytes, cache.limit), 0, -1};
-
-	if (matcher.by == MatchBy::Word)
-		plan.are = KeysAre::InIntegerSet;
-	if (matcher.by != MatchBy::Integer)
-		return plan;
-
-	plan.are = KeysAre::InIntegerSet;
-	key_range(rule, matcher.compare.key, cache.snapshot, &plan.low, &plan.high);
-
-	double		bitmap_bytes = plan.low > plan.high ? 0 : (static_cast<double>(plan.high) - static_cast<double>(plan.low)) / 8 + 16;
-	uint32		bitmap_parts = parts_for(bitmap_bytes, cache.limit);
-
-	if (bitmap_bytes <= std::max(bytes, 65536.0) || bitmap_parts < plan.parts)
-	{
-		plan.are = KeysAre::InBitmap;
-		plan.parts = bitmap_parts;
-	}
-	return plan;
+	ereport(ERROR,
+			(errcode(ERRCODE_INDEX_CORRUPTED),
+			 errmsg("the unique index on the key does not have all keys of table \"%s\"", RelationGetRelationName(leaf)),
+			 errhint("If it was made just now, ask again in a new transaction. Otherwise it is corrupted: REINDEX it.")));
 }
 
 /* Adds all keys of one table to the set. False: they do not fit. */
 bool
-read_keys(Relation leaf, AttrNumber column, Snapshot snapshot, Matcher &matcher, MemoryContext per_call, Keys *keys)
+read_keys(Relation leaf, AttrNumber column, Snapshot snapshot, Matcher &matcher, const KeysPlan &plan,
+		  MemoryContext per_call, Keys *keys)
 {
 	TupleTableSlot *slot = table_slot_create(leaf, nullptr);
 	TableScanDesc scan = pg::begin_table_scan(leaf, snapshot);
@@ -167,7 +50,11 @@ read_keys(Relation leaf, AttrNumber column, Snapshot snapshot, Matcher &matcher,
 			continue;
 		if (keys->are == KeysAre::InBitmap)
 		{
-			keys->bitmap.insert(integer_of(value, layout));
+			int64		integer = integer_of(value, layout);
+
+			if (integer < plan.low || integer > plan.high)
+				raise_key_not_in_index(leaf);
+			keys->bitmap.insert(integer);
 			continue;
 		}
 		if (keys->are == KeysAre::InIntegerSet)
@@ -199,10 +86,58 @@ read_keys(Relation leaf, AttrNumber column, Snapshot snapshot, Matcher &matcher,
 	return fits;
 }
 
+/* An empty bitmap for one part of the integers. False: it does not fit. */
 bool
-build_keys(const KeysCache &cache, const Rule &rule, Matcher &matcher, Part part, size_t limit, CachedKeys *cached)
+make_bitmap(const KeysPlan &plan, Part part, size_t limit, CachedKeys *cached)
 {
-	Plan		plan = plan_keys(cache, rule, matcher);
+	Keys	   *keys = &cached->keys;
+	int64		low = plan.low > plan.high ? 0 : plan.low;
+	int64		high = plan.low > plan.high ? 0 : plan.high;
+	uint64		span = static_cast<uint64>(high) - static_cast<uint64>(low);
+	uint64		step = span / part.of + 1;
+
+	/* The first part answers for everything below as well, the last for everything above. */
+	if (part.of > 1)
+	{
+		int64		from = static_cast<int64>(static_cast<uint64>(low) + std::min(span, step * part.number));
+		int64		to = static_cast<int64>(static_cast<uint64>(low) + std::min(span, step * (part.number + 1) - 1));
+
+		if (part.number > 0 && step * part.number > span)
+		{
+			keys->low = 1;	/* so few keys that nothing is left for this part */
+			keys->high = 0;
+			from = to = 0;
+		}
+		else
+		{
+			if (part.number > 0)
+				keys->low = from;
+			if (step * (part.number + 1) <= span)
+				keys->high = to;
+		}
+		low = from;
+		high = to;
+	}
+
+	size_t		bytes = Bitmap::bytes_for(low, high);
+
+	if (bytes > limit)
+		return false;
+	cached->flat.bitmap_low = low;
+	cached->flat.bitmap_high = high;
+
+	auto	   *words = static_cast<uint64 *>(MemoryContextAllocHuge(cached->memory, bytes));
+
+	memset(words, 0, bytes);
+	keys->bitmap.init(low, high, words);
+	return true;
+}
+
+bool
+build_keys(const KeysCache &cache, const KeysSource &source, const KeysPlan &plan, Part part, size_t limit, CachedKeys *cached)
+{
+	const Rule &rule = *source.rule;
+	Matcher		matcher = *source.matcher;	/* FmgrInfos cache what they look up in them */
 	Keys	   *keys = &cached->keys;
 	ListCell   *cell;
 	bool		fits = true;
@@ -214,57 +149,20 @@ build_keys(const KeysCache &cache, const Rule &rule, Matcher &matcher, Part part
 	keys->high = PG_INT64_MAX;
 	keys->images.init(cached->memory, matcher.compare.key, limit);
 	keys->integers.init(cached->memory, limit);
-	if (plan.are == KeysAre::InBitmap)
-	{
-		int64		low = plan.low > plan.high ? 0 : plan.low;
-		int64		high = plan.low > plan.high ? 0 : plan.high;
-		uint64		span = static_cast<uint64>(high) - static_cast<uint64>(low);
-		uint64		step = span / part.of + 1;
-
-		/* The first part answers for everything below as well, the last for everything above. */
-		if (part.of > 1)
-		{
-			int64		from = static_cast<int64>(static_cast<uint64>(low) + std::min(span, step * part.number));
-			int64		to = static_cast<int64>(static_cast<uint64>(low) + std::min(span, step * (part.number + 1) - 1));
-
-			if (part.number > 0 && step * part.number > span)
-			{
-				keys->low = 1;	/* so few keys that nothing is left for this part */
-				keys->high = 0;
-				from = to = 0;
-			}
-			else
-			{
-				if (part.number > 0)
-					keys->low = from;
-				if (step * (part.number + 1) <= span)
-					keys->high = to;
-			}
-			low = from;
-			high = to;
-		}
-
-		size_t		bytes = Bitmap::bytes_for(low, high);
-
-		if (bytes > limit)
-			return false;
-		cached->flat.bitmap_low = low;
-		cached->flat.bitmap_high = high;
-
-		auto	   *words = static_cast<uint64 *>(MemoryContextAllocHuge(cached->memory, bytes));
-
-		memset(words, 0, bytes);
-		keys->bitmap.init(low, high, words);
-	}
+	if (plan.are == KeysAre::InBitmap && !make_bitmap(plan, part, limit, cached))
+		return false;
 
 	MemoryContext per_call = AllocSetContextCreate(cached->memory, "integrity key", ALLOCSET_DEFAULT_SIZES);
 	char	   *name = get_attname(rule.referenced, rule.key, false);
 
-	foreach(cell, leaves_of(rule.referenced))
+	elog(DEBUG1, "reading part %u of %u of the keys of table \"%s\" into %s", part.number + 1, part.of,
+		 get_rel_name(rule.referenced), plan.are == KeysAre::InBitmap ? "a bitmap" :
+		 plan.are == KeysAre::InIntegerSet ? "a set of integers" : "a set of images");
+	foreach(cell, source.leaves)
 	{
-		Relation	leaf = table_open(lfirst_oid(cell), AccessShareLock);
+		Relation	leaf = table_open(lfirst_oid(cell), NoLock);
 
-		fits = fits && read_keys(leaf, get_attnum(RelationGetRelid(leaf), name), cache.snapshot, matcher, per_call, keys);
+		fits = fits && read_keys(leaf, get_attnum(RelationGetRelid(leaf), name), cache.snapshot, matcher, plan, per_call, keys);
 		table_close(leaf, NoLock);
 	}
 	MemoryContextDelete(per_call);
@@ -332,18 +230,24 @@ use_flat_keys(const FlatKeys &flat, const Layout &layout, char *memory, Keys *ke
 
 /* Null: the keys take more than "limit". */
 CachedKeys *
-new_keys(KeysCache *cache, const Rule &rule, const Matcher &matcher, Part part, size_t limit)
+new_keys(KeysCache *cache, const KeysSource &source, const KeysPlan &plan, Part part, size_t limit)
 {
+	if (cache->building)
+		MemoryContextDelete(cache->building);
+	cache->building = nullptr;
+
 	MemoryContext memory = AllocSetContextCreate(cache->memory, "integrity key set", ALLOCSET_DEFAULT_SIZES);
 	auto	   *cached = static_cast<CachedKeys *>(MemoryContextAllocZero(memory, sizeof(CachedKeys)));
-	Matcher		own = matcher;	/* FmgrInfos cache what they look up in them */
 
+	cache->building = memory;
 	cached->memory = memory;
-	if (!build_keys(*cache, rule, own, part, limit, cached))
+	if (!build_keys(*cache, source, plan, part, limit, cached))
 	{
 		MemoryContextDelete(memory);
+		cache->building = nullptr;
 		return nullptr;
 	}
+	cache->building = nullptr;
 	cached->bytes = size_of(*cached);
 	return cached;
 }
@@ -357,6 +261,7 @@ init_keys_cache(KeysCache *cache, MemoryContext parent, Snapshot snapshot, size_
 	cache->snapshot = snapshot;
 	cache->limit = limit;
 	cache->first = nullptr;
+	cache->building = nullptr;
 }
 
 void
@@ -365,15 +270,11 @@ end_keys_cache(KeysCache *cache)
 	MemoryContextDelete(cache->memory);
 }
 
-uint32
-parts_needed(const KeysCache &cache, const Rule &rule, const Matcher &matcher)
-{
-	return plan_keys(cache, rule, matcher).parts;
-}
-
 CachedKeys *
-get_keys(KeysCache *cache, const Rule &rule, const Matcher &matcher, Part part, std::span<CachedKeys *const> keep)
+get_keys(KeysCache *cache, const KeysSource &source, const KeysPlan &plan, Part part, std::span<CachedKeys *const> keep)
 {
+	const Rule &rule = *source.rule;
+	const Matcher &matcher = *source.matcher;
 	KeysOf		of = {};
 
 	of.referenced = rule.referenced;
@@ -390,7 +291,7 @@ get_keys(KeysCache *cache, const Rule &rule, const Matcher &matcher, Part part, 
 			return cache->first = cached;
 		}
 
-	/* What is not needed now makes room only if the new set does not fit beside it. */
+	/* What is not needed now makes room only if the new set does not fit beside it. One part of a set is never needed again. */
 	for (bool evict : {false, true})
 	{
 		size_t		taken = 0;
@@ -400,7 +301,7 @@ get_keys(KeysCache *cache, const Rule &rule, const Matcher &matcher, Part part, 
 		{
 			CachedKeys *cached = *link;
 
-			if (!evict || std::find(keep.begin(), keep.end(), cached) != keep.end())
+			if ((!evict && cached->keys.part.of == 1) || std::find(keep.begin(), keep.end(), cached) != keep.end())
 			{
 				taken += cached->bytes;
 				link = &cached->next;
@@ -413,7 +314,7 @@ get_keys(KeysCache *cache, const Rule &rule, const Matcher &matcher, Part part, 
 		if ((evict && !evicted) || taken >= cache->limit)
 			continue;
 
-		CachedKeys *cached = new_keys(cache, rule, matcher, part, cache->limit - taken);
+		CachedKeys *cached = new_keys(cache, source, plan, part, cache->limit - taken);
 
 		if (cached == nullptr)
 			continue;

@@ -58,6 +58,27 @@ struct KeysOf
 	Oid			key_hash;		/* only for MatchBy::Operator */
 };
 
+/* The keys of one rule: where they are, and how its elements are matched with them. */
+struct KeysSource
+{
+	const Rule *rule;
+	const Matcher *matcher;
+	List	   *leaves;			/* of the referenced table */
+};
+
+/*
+ * How keys are kept, and in how many parts. A plan is made once for all parts,
+ * for it rests on estimates that change: by another plan an element might be
+ * in no part at all, or in two.
+ */
+struct KeysPlan
+{
+	KeysAre		are;
+	uint32		parts;			/* above max_parts: too many to scan so often */
+	int64		low;			/* integers: the smallest and the largest key; low > high: there is none */
+	int64		high;
+};
+
 struct CachedKeys
 {
 	KeysOf		of;
@@ -79,6 +100,7 @@ struct KeysCache
 	Snapshot	snapshot;
 	size_t		limit;			/* bytes, for all sets together */
 	CachedKeys *first;
+	MemoryContext building;		/* of a set that is not in the list yet; an error may leave it behind */
 };
 
 inline constexpr uint32 max_parts = 16;
@@ -86,14 +108,14 @@ inline constexpr uint32 max_parts = 16;
 void		init_keys_cache(KeysCache *cache, MemoryContext parent, Snapshot snapshot, size_t limit);
 void		end_keys_cache(KeysCache *cache);
 
-/* Into how many parts the keys have to be split for the cache's limit; above max_parts: too many to scan so often. */
-uint32		parts_needed(const KeysCache &cache, const Rule &rule, const Matcher &matcher);
+/* How to keep the keys within the cache's limit. */
+KeysPlan	plan_keys(const KeysCache &cache, const KeysSource &source);
 
 /*
- * The keys of the rule's referenced table. Null: they do not fit; more parts
- * are needed, or, if "keep" holds some sets that must stay, fewer of these.
+ * The keys, or one part of them. Null: they do not fit; more parts are needed,
+ * or, if "keep" holds some sets that must stay, fewer of these.
  */
-CachedKeys *get_keys(KeysCache *cache, const Rule &rule, const Matcher &matcher, Part part,
+CachedKeys *get_keys(KeysCache *cache, const KeysSource &source, const KeysPlan &plan, Part part,
 					 std::span<CachedKeys *const> keep);
 
 /* Moves the set into shared memory, if it is not there yet. */

@@ -164,13 +164,20 @@ count_in_parallel(Relation leaf, Snapshot snapshot, std::span<Counted> rules, in
 		dsa_create_in_place(area_place, area_size, LWTRANCHE_PARALLEL_QUERY_DSA, context->seg) : nullptr;
 
 	LaunchParallelWorkers(context);
+	elog(DEBUG1, "checking references of table \"%s\" with %d of %d parallel workers", RelationGetRelationName(leaf),
+		 context->nworkers_launched, workers);
 
-	TupleTableSlot *slot = table_slot_create(leaf, nullptr);
-	TableScanDesc scan = pg::begin_parallel_scan(leaf, scan_desc);
-	Stopped		stopped = count_rows(scan, slot, rules, &header->stop);
+	Stopped		stopped = Stopped::No;
 
-	table_endscan(scan);
-	ExecDropSingleTupleTableSlot(slot);
+	if (parallel_leader_participation || context->nworkers_launched == 0)
+	{
+		TupleTableSlot *slot = table_slot_create(leaf, nullptr);
+		TableScanDesc scan = pg::begin_parallel_scan(leaf, scan_desc);
+
+		stopped = count_rows(scan, slot, rules, &header->stop);
+		table_endscan(scan);
+		ExecDropSingleTupleTableSlot(slot);
+	}
 	WaitForParallelWorkersToFinish(context);
 
 	for (size_t i = 0; i < static_cast<size_t>(context->nworkers_launched) * count; i++)
@@ -220,7 +227,7 @@ integrity_count_worker(dsm_segment *segment, shm_toc *toc)
 		rules[i].look = {shared.is_array, shared.column, keys, matcher};
 		rules[i].stop_at_first = shared.stop_at_first;
 		rules[i].tally = static_cast<Tally *>(palloc(sizeof(Tally)));
-		init_tally(rules[i].tally, matcher->compare.element, CurrentMemoryContext, shared.limit);
+		init_tally(rules[i].tally, matcher->compare.element, CurrentMemoryContext, shared.limit, shared.keys.part.of > 1);
 	}
 
 	Relation	leaf = table_open(header->leaf, AccessShareLock);

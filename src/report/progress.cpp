@@ -29,6 +29,13 @@ begin_progress(WorkInProgress work)
 	current = work;
 }
 
+void
+show_part(uint32 part, uint32 parts)
+{
+	current.part = part;
+	current.parts = parts;
+}
+
 ScanProgress
 begin_scan_progress(ScanPhase phase, Relation table, TableScanDesc scan)
 {
@@ -39,6 +46,8 @@ begin_scan_progress(ScanPhase phase, Relation table, TableScanDesc scan)
 	progress.start = progress.scan->rs_startblock == InvalidBlockNumber ? 0 : progress.scan->rs_startblock;
 	progress.blocks = progress.shared ? progress.shared->phs_nblocks : progress.scan->rs_nblocks;
 	progress.last = InvalidBlockNumber;
+	if (IsParallelWorker())
+		return progress;
 
 	const int	indexes[Parameters] = {Phase, Rule, Native, RulesTotal, RulesDone, PartNumber, Parts, BlocksTotal, BlocksDone};
 	const int64 values[Parameters] = {static_cast<int64>(phase), current.rule, current.native, current.rules_total,

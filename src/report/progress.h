@@ -30,8 +30,8 @@ struct WorkInProgress
 	bool		native;
 	int64		rules_total;
 	int64		rules_done;
-	int64		part;			/* counted from 1 */
-	int64		parts;
+	int64		part = 1;		/* counted from 1 */
+	int64		parts = 1;
 };
 
 struct ScanProgress
@@ -44,6 +44,7 @@ struct ScanProgress
 };
 
 void		begin_progress(WorkInProgress work);
+void		show_part(uint32 part, uint32 parts);
 ScanProgress begin_scan_progress(ScanPhase phase, Relation table, TableScanDesc scan);
 void		end_progress();
 
@@ -53,7 +54,8 @@ show_scan_progress(ScanProgress *progress)
 {
 	BlockNumber at = progress->scan->rs_cblock;
 
-	if (at == progress->last)
+	/* Workers are counted by their leader. */
+	if (at == progress->last || IsParallelWorker())
 		return;
 	progress->last = at;
 

@@ -21,6 +21,7 @@ CREATE FUNCTION integrity.show_progress(OUT pid integer, OUT datid oid, OUT reli
  *   phase                     'reading referenced keys' or 'checking references'
  *   relid                     the table, or partition, that is being read
  *   blocks_total, blocks_done   of that table, of the server's block size each
+ *   parts, part               keys that do not fit into maintenance_work_mem at once are read in so many parts, this one now
  *   rules_total, rules_done   of the report
  */
 CREATE VIEW integrity.progress AS
@@ -28,7 +29,7 @@ SELECT p.pid, p.datid, d.datname,
        CASE WHEN p.datid OPERATOR(pg_catalog.=) here.oid THEN p.relid::pg_catalog.regclass END AS relid,
        CASE WHEN p.datid OPERATOR(pg_catalog.=) here.oid THEN COALESCE(t.tgname, c.conname) END AS rule_name,
        CASE p.phase WHEN 1 THEN 'reading referenced keys' WHEN 2 THEN 'checking references' END AS phase,
-       p.blocks_total, p.blocks_done, p.rules_total, p.rules_done
+       p.blocks_total, p.blocks_done, p.parts_total AS parts, p.part_number AS part, p.rules_total, p.rules_done
   FROM integrity.show_progress() p
        JOIN pg_catalog.pg_database here ON here.datname OPERATOR(pg_catalog.=) pg_catalog.current_database()
        LEFT JOIN pg_catalog.pg_database d ON d.oid OPERATOR(pg_catalog.=) p.datid

@@ -114,8 +114,22 @@ look_at_jobs(Survey *survey, std::span<Job *const> jobs, char **reason)
 
 	for (size_t i = 0; i < jobs.size(); i++)
 		targets[i] = &jobs[i]->target;
-	if (!attempt([&]() { count_broken(survey, {targets, jobs.size()}, {results, jobs.size()}); }, reason))
+
+	/* What a pass that failed has left behind must not add up over many rules. */
+	MemoryContext memory = AllocSetContextCreate(CurrentMemoryContext, "integrity pass", ALLOCSET_DEFAULT_SIZES);
+	bool		worked = attempt([&]()
+	{
+		MemoryContextSwitchTo(memory);
+		count_broken(survey, {targets, jobs.size()}, {results, jobs.size()});
+	}, reason);
+
+	MemoryContextDelete(memory);
+	if (!worked)
+	{
+		for (Job *job : jobs)
+			free_tally(&job->target.tally);
 		return false;
+	}
 	for (size_t i = 0; i < jobs.size(); i++)
 	{
 		jobs[i]->outcome = results[i] == Surveyed::Yes ? Outcome::LookedAt : Outcome::ByQuery;
@@ -149,105 +163,10 @@ look_at_all(Survey *survey, std::span<Job> jobs)
 		for (size_t i = 0; i < size; i++)
 		{
 			show_work(jobs, *group[i]);
-			if (!look_at_jobs(survey, {&group[i], 1}, &group[i]->reason))
+			if (size == 1 || !look_at_jobs(survey, {&group[i], 1}, &group[i]->reason))
 				group[i]->outcome = Outcome::Failed;
 		}
 	}
-}
-
-/* ---- the broken values: how many, and the most frequent ones */
-
-constexpr size_t sample_size = 5;
-
-struct ValueGroup
-{
-	Datum		value;
-	uint64		times;
-	char	   *label;			/* made when needed */
-};
-
-struct ValueOrder
-{
-	FmgrInfo   *compare;		/* null: the type has no order */
-	Oid			collation;
-	FmgrInfo	output;
-
-	int
-	operator()(const ValueGroup &a, const ValueGroup &b) const
-	{
-		return compare ? DatumGetInt32(FunctionCall2Coll(compare, collation, a.value, b.value)) : 0;
-	}
-};
-
-const char *
-label_of(ValueGroup *group, ValueOrder *order)
-{
-	if (group->label == nullptr)
-		group->label = OutputFunctionCall(&order->output, group->value);
-	return group->label;
-}
-
-/* Values that differ in bytes and are equal to the operator, such as 1.0 and 1.00, count as one. */
-std::span<ValueGroup>
-merge_equal(std::span<ValueGroup> groups, ValueOrder *order)
-{
-	size_t		kept = 0;
-
-	std::sort(groups.begin(), groups.end(), [&](ValueGroup &a, ValueGroup &b)
-	{
-		int			result = (*order)(a, b);
-
-		return result != 0 ? result < 0 : strcmp(label_of(&a, order), label_of(&b, order)) < 0;
-	});
-	for (size_t i = 1; i < groups.size(); i++)
-	{
-		CHECK_FOR_INTERRUPTS();
-		if ((*order)(groups[kept], groups[i]) == 0)
-			groups[kept].times += groups[i].times;
-		else
-			groups[++kept] = groups[i];
-	}
-	return groups.first(groups.empty() ? 0 : kept + 1);
-}
-
-int64
-count_values(Target *target, Datum *sample)
-{
-	const ImageSet &values = target->tally.values;
-	Oid			type = target->rule.element_type;
-	TypeCacheEntry *cache = lookup_type_cache(type, TYPECACHE_CMP_PROC_FINFO);
-	ValueOrder	order = {OidIsValid(cache->cmp_proc) ? &cache->cmp_proc_finfo : nullptr,
-		target->matcher.compare.collation, {}};
-	auto	   *memory = static_cast<ValueGroup *>(palloc_extended(sizeof(ValueGroup) * std::max<size_t>(values.size(), 1),
-																   MCXT_ALLOC_HUGE));
-	std::span<ValueGroup> groups(memory, values.size());
-	size_t		count = 0;
-	Oid			output;
-	bool		is_varlena;
-
-	getTypeOutputInfo(type, &output, &is_varlena);
-	fmgr_info(output, &order.output);
-	values.for_each([&](const ImageEntry &entry) { groups[count++] = {values.datum_at(entry), entry.count, nullptr}; });
-	if (target->matcher.by == MatchBy::Operator && order.compare)
-		groups = merge_equal(groups, &order);
-
-	size_t		shown = std::min(groups.size(), sample_size);
-	Datum		labels[sample_size];
-
-	std::partial_sort(groups.begin(), groups.begin() + static_cast<std::ptrdiff_t>(shown), groups.end(),
-					  [&](ValueGroup &a, ValueGroup &b)
-	{
-		if (a.times != b.times)
-			return a.times > b.times;
-
-		int			result = order(a, b);
-
-		return result != 0 ? result < 0 : strcmp(label_of(&a, &order), label_of(&b, &order)) < 0;
-	});
-	for (size_t i = 0; i < shown; i++)
-		labels[i] = CStringGetTextDatum(label_of(&groups[i], &order));
-	*sample = PointerGetDatum(construct_array(labels, static_cast<int>(shown), TEXTOID, -1, false, TYPALIGN_INT));
-	return static_cast<int64>(groups.size());
 }
 
 void
@@ -276,16 +195,14 @@ put_job(ReturnSetInfo *result, int number, Job *job)
 	if (job->outcome == Outcome::LookedAt)
 	{
 		auto	   *elapsed = static_cast<Interval *>(palloc0(sizeof(Interval)));
-		Datum		sample;
-		int64		values_broken = count_values(&job->target, &sample);
 
 		elapsed->time = job->microseconds;
 		put(RowsChecked, Int64GetDatum(tally.rows_checked));
 		put(RowsBroken, Int64GetDatum(tally.rows_broken));
 		put(ReferencesChecked, Int64GetDatum(tally.references_checked));
 		put(ReferencesBroken, Int64GetDatum(tally.references_broken));
-		put(ValuesBroken, Int64GetDatum(values_broken));
-		put(Sample, sample);
+		put(ValuesBroken, Int64GetDatum(tally.values_broken));
+		put(Sample, tally.sample);
 		put(Elapsed, IntervalPGetDatum(elapsed));
 	}
 	tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);

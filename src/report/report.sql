@@ -20,8 +20,8 @@ CREATE FUNCTION integrity.scan_references(triggers oid[], constraints oid[],
 	LANGUAGE c STABLE STRICT
 	AS 'MODULE_PATHNAME', 'integrity_scan_references';
 
--- Can the scan read this rule? Each is the OID of a trigger or of a constraint;
--- the other one is 0. Raises what is wrong with the rule.
+-- Can the scan read this rule, as far as statistics tell how much memory its keys
+-- take? Each is the OID of a trigger or of a constraint; the other one is 0. Raises what is wrong with the rule.
 CREATE FUNCTION integrity.can_scan(trigger_oid oid, constraint_oid oid) RETURNS boolean
 	LANGUAGE c STABLE STRICT
 	AS 'MODULE_PATHNAME', 'integrity_can_scan';

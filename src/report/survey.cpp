@@ -2,8 +2,8 @@
  * survey.cpp
  *	  Arranges passes: as many rules in one as their keys fit into memory.
  */
-#include "leaves.h"
 #include "survey.h"
+#include "values.h"
 
 namespace integrity
 {
@@ -33,15 +33,17 @@ pass(Survey *survey, std::span<Target *const> targets, std::span<CachedKeys *con
 		rules[i].limit = limit_of_one(*survey, targets.size());
 		rules[i].stop_at_first = survey->stop_at_first;
 	}
-	foreach(cell, leaves_of(targets[0]->rule.referencing))
+	foreach(cell, targets[0]->leaves)
 	{
 		Relation	leaf = table_open(lfirst_oid(cell), NoLock);
 
 		for (size_t i = 0; i < targets.size(); i++)
 			rules[i].look = {targets[i]->rule.is_array, get_attnum(RelationGetRelid(leaf), targets[i]->column),
 				&keys[i]->keys, &targets[i]->matcher};
-		fits = fits && count_leaf(leaf, survey->snapshot, {rules, targets.size()});
-		if (survey->stop_at_first && targets[0]->tally.references_broken > 0 && !OidIsValid(survey->stopped_in))
+		fits = count_leaf(leaf, survey->snapshot, {rules, targets.size()});
+
+		/* If it does not fit, what was found may not be in the tally. */
+		if (fits && survey->stop_at_first && targets[0]->tally.references_broken > 0)
 			survey->stopped_in = RelationGetRelid(leaf);
 		table_close(leaf, NoLock);
 		if (!fits || OidIsValid(survey->stopped_in))
@@ -52,31 +54,46 @@ pass(Survey *survey, std::span<Target *const> targets, std::span<CachedKeys *con
 }
 
 void
-start_tallies(Survey *survey, std::span<Target *const> targets)
+start_tallies(Survey *survey, std::span<Target *const> targets, bool in_parts)
 {
 	for (Target *target : targets)
 	{
-		target->tally.values.free();
-		target->tally.rows.free();
+		free_tally(&target->tally);
 		init_tally(&target->tally, target->matcher.compare.element, survey->memory,
-				   survey->found_limit / targets.size());
+				   survey->found_limit / targets.size(), in_parts);
 	}
+}
+
+/* Nothing more is counted for this rule. */
+void
+finish_tally(Survey *survey, Target *target, Surveyed result)
+{
+	if (result == Surveyed::Yes && survey->stop_at_first)
+		return;
+	if (result == Surveyed::Yes)
+		sum_up_values(target, survey->memory);
+	free_tally(&target->tally);
 }
 
 /* One rule by itself, in parts if need be. */
 Surveyed
 count_alone(Survey *survey, Target *target)
 {
-	uint32		parts = parts_needed(survey->keys, target->rule, target->matcher);
-	Surveyed	result = for_each_part(survey, target, parts, [&](CachedKeys *keys)
+	KeysPlan	plan = plan_keys(survey->keys, keys_of(*target));
+	Surveyed	result = for_each_part(survey, *target, plan, [&](CachedKeys *keys)
 	{
-		if (keys->keys.part.number == 0)
-			start_tallies(survey, {&target, 1});
-		return OidIsValid(survey->stopped_in) || pass(survey, {&target, 1}, {&keys, 1});
+		const Part &part = keys->keys.part;
+
+		if (part.number == 0)
+			start_tallies(survey, {&target, 1}, part.of > 1);
+		if (!pass(survey, {&target, 1}, {&keys, 1}))
+			return Next::Query;
+		return OidIsValid(survey->stopped_in) ? Next::Nothing : Next::Part;
 	});
 
 	if (target->tally.rows.size() > 0)
 		target->tally.rows_broken = static_cast<int64>(target->tally.rows.size());
+	finish_tally(survey, target, result);
 	return result;
 }
 
@@ -111,34 +128,38 @@ count_broken(Survey *survey, std::span<Target *const> targets, std::span<Surveye
 	{
 		size_t		taken = 0;
 
+		show_part(1, 1);
 		while (from + taken < targets.size())
 		{
-			const Target &next = *targets[from + taken];
+			KeysSource	source = keys_of(*targets[from + taken]);
+			KeysPlan	plan = plan_keys(survey->keys, source);
 
-			if (parts_needed(survey->keys, next.rule, next.matcher) > 1)
+			if (plan.parts > 1)
 				break;
-			keys[taken] = get_keys(&survey->keys, next.rule, next.matcher, Part{0, 1}, {keys, taken});
+			keys[taken] = get_keys(&survey->keys, source, plan, Part{0, 1}, {keys, taken});
 			if (keys[taken] == nullptr)
 				break;
 			taken++;
 		}
 
 		auto		together = targets.subspan(from, taken);
+		bool		shared = taken > 1;
 
-		if (taken > 0)
-			start_tallies(survey, together);
-		if (taken == 0 || (taken == 1 && !pass(survey, together, {keys, taken})))
+		start_tallies(survey, together, false);
+		if (shared && pass(survey, together, {keys, taken}))
 		{
-			results[from] = count_alone(survey, targets[from]);
-			taken = 1;
+			for (size_t i = from; i < from + taken; i++)
+				finish_tally(survey, targets[i], results[i] = Surveyed::Yes);
 		}
-		else if (taken > 1 && !pass(survey, together, {keys, taken}))
+		else
 		{
+			/* What was found for all was too much; or only one was taken, or none, because its keys come in parts. */
+			taken = std::max<size_t>(taken, 1);
+			for (Target *target : together)
+				free_tally(&target->tally);
 			for (size_t i = from; i < from + taken; i++)
 				results[i] = count_alone(survey, targets[i]);
 		}
-		else
-			std::fill_n(results.begin() + static_cast<std::ptrdiff_t>(from), taken, Surveyed::Yes);
 		from += taken;
 	}
 	pfree(keys);

@@ -4,6 +4,7 @@
  */
 #pragma once
 
+#include "progress.h"
 #include "target.h"
 
 namespace integrity
@@ -27,36 +28,54 @@ struct Survey
 enum class Surveyed : uint8
 {
 	Yes,
-	TooLarge					/* would take too many passes: leave it to a query */
+	TooLarge					/* keys for too many passes, or too many broken values: leave it to a query */
 };
 
 void		begin_survey(Survey *survey, Snapshot snapshot);
 void		end_survey(Survey *survey);
 
-/* The targets must be readable by scan and of one referencing table. Fills in their tallies. */
+/*
+ * The targets must be readable by scan and of one referencing table. Fills in
+ * their tallies. The broken values are summed up as soon as they are counted,
+ * for they take memory; with stop_at_first they are kept.
+ */
 void		count_broken(Survey *survey, std::span<Target *const> targets, std::span<Surveyed> results);
 
+/* What comes after a look at one part of the keys. */
+enum class Next : uint8
+{
+	Part,
+	Nothing,					/* enough is known */
+	Query						/* no room for what was found, and more parts would not help that */
+};
+
 /*
- * Calls look(keys) for each part of the keys of a target, which is asked for
- * more and smaller parts as long as they do not fit or look() returns false.
+ * Calls look(keys) for each part of the keys of a target. If a part does not
+ * fit, all begins anew with more and smaller ones.
  */
 template <typename Look>
 inline Surveyed
-for_each_part(Survey *survey, Target *target, uint32 parts, Look look)
+for_each_part(Survey *survey, const Target &target, KeysPlan plan, Look look)
 {
-	for (; parts <= max_parts; parts *= 2)
+	for (; plan.parts <= max_parts; plan.parts *= 2)
 	{
-		uint32		number = 0;
+		Part		part = {0, plan.parts};
 
-		while (number < parts)
+		for (; part.number < part.of; part.number++)
 		{
-			CachedKeys *keys = get_keys(&survey->keys, target->rule, target->matcher, Part{number, parts}, {});
+			show_part(part.number + 1, part.of);
 
-			if (keys == nullptr || !look(keys))
+			CachedKeys *keys = get_keys(&survey->keys, keys_of(target), plan, part, {});
+
+			if (keys == nullptr)
 				break;
-			number++;
+
+			Next		next = look(keys);
+
+			if (next != Next::Part)
+				return next == Next::Nothing ? Surveyed::Yes : Surveyed::TooLarge;
 		}
-		if (number == parts)
+		if (part.number == part.of)
 			return Surveyed::Yes;
 	}
 	return Surveyed::TooLarge;

@@ -30,7 +30,7 @@ read_foreign_key(Oid constraint, Rule *rule, Oid *equality)
 	if (!HeapTupleIsValid(tuple) || reinterpret_cast<Form_pg_constraint>(GETSTRUCT(tuple))->contype != CONSTRAINT_FOREIGN)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
-				 errmsg("foreign key constraint with OID %u does not exist", constraint)));
+				 errmsg("the foreign key was dropped meanwhile")));
 
 	auto		form = reinterpret_cast<Form_pg_constraint>(GETSTRUCT(tuple));
 
@@ -59,12 +59,12 @@ is_heap(Oid table)
 }
 
 bool
-all_heap(Oid table)
+all_heap(List *tables)
 {
 	ListCell   *cell;
 	bool		heap = true;
 
-	foreach(cell, leaves_of(table))
+	foreach(cell, tables)
 		heap = heap && is_heap(lfirst_oid(cell));
 	return heap;
 }
@@ -86,7 +86,9 @@ resolve_match(Target *target, Oid equality)
 {
 	Rule	   *rule = &target->rule;
 
-	if (!all_heap(rule->referencing) || !all_heap(rule->referenced))
+	target->leaves = leaves_of(rule->referencing);
+	target->key_leaves = leaves_of(rule->referenced);
+	if (!all_heap(target->leaves) || !all_heap(target->key_leaves))
 		return Readable::ByQuery;
 
 	if (OidIsValid(target->constraint))
@@ -129,11 +131,11 @@ check_table_access(Oid table, AttrNumber column)
 }
 
 void
-check_leaves(Oid table, Snapshot snapshot)
+check_leaves(List *leaves, Snapshot snapshot)
 {
 	ListCell   *cell;
 
-	foreach(cell, leaves_of(table))
+	foreach(cell, leaves)
 	{
 		Relation	leaf = table_open(lfirst_oid(cell), NoLock);
 
@@ -184,8 +186,8 @@ check_target_access(const Target &target, Snapshot snapshot)
 {
 	check_table_access(target.rule.referencing, target.rule.column);
 	check_table_access(target.rule.referenced, target.rule.key);
-	check_leaves(target.rule.referencing, snapshot);
-	check_leaves(target.rule.referenced, snapshot);
+	check_leaves(target.leaves, snapshot);
+	check_leaves(target.key_leaves, snapshot);
 }
 
 } /* namespace integrity */

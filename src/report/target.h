@@ -17,8 +17,16 @@ struct Target
 	MatchTypes	types;
 	Matcher		matcher;
 	char	   *column;			/* by name, for its number differs between partitions */
+	List	   *leaves;			/* of the referencing table; found once, so that all passes read the same ones */
+	List	   *key_leaves;		/* of the referenced table */
 	Tally		tally;
 };
+
+inline KeysSource
+keys_of(const Target &target)
+{
+	return {&target.rule, &target.matcher, target.key_leaves};
+}
 
 static_assert(Plain<Target>);
 

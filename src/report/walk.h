@@ -23,6 +23,8 @@ for_each_element(ArrayType *array, const Layout &layout, Use use)
 
 	for (int i = 0; i < count; i++)
 	{
+		if (i % 65536 == 65535)
+			CHECK_FOR_INTERRUPTS();
 		if (present && (present[i / 8] & (1 << (i % 8))) == 0)
 			continue;
 
@@ -47,11 +49,14 @@ struct LookUp
 struct Scratch
 {
 	MemoryContext row;			/* a detoasted value; reset by end_row() */
-	MemoryContext call;			/* what operators leave behind */
+	MemoryContext call;			/* what operators and broken() leave behind; reset every now and then */
 	uint64		calls;
 	bool		row_used;
 	alignas(MAXIMUM_ALIGNOF) char array[VARATT_SHORT_MAX + VARHDRSZ + MAXIMUM_ALIGNOF];
 };
+
+/* One array may have millions of elements, and each of them may be cast to something large. */
+constexpr Size call_memory = 256 * 1024;
 
 inline void
 init_scratch(Scratch *scratch)
@@ -120,6 +125,7 @@ value_in_place(Datum value, const Layout &layout, Scratch *scratch)
 /*
  * Calls broken(position, element) for each reference of the row without a key
  * that the keys' part answers for; position is 0 where the column is no array.
+ * It is called in a context that lives as long as the call.
  * Returns how many references the row has in all, or -1: the value is null.
  */
 template <typename Broken>
@@ -144,7 +150,7 @@ look_at_row(const LookUp &look, TupleTableSlot *slot, Scratch *scratch, Broken b
 			return;
 		if (look_up(keys, *look.matcher, element) == Found::No)
 			broken(position, element);
-		if (++scratch->calls % 1024 == 0)
+		if (++scratch->calls % 1024 == 0 || scratch->call->mem_allocated > call_memory)
 		{
 			MemoryContextReset(scratch->call);
 			CHECK_FOR_INTERRUPTS();

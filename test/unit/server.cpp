@@ -17,12 +17,29 @@ extern "C"
 #undef fprintf
 }
 
-static void *
-checked(void *memory)
+#include "server.h"
+
+size_t		allocated_bytes = 0;
+size_t		most_allocated_bytes = 0;
+
+/* Each piece of memory says before itself how long it is, so that what is allocated can be counted. */
+struct Header
 {
+	alignas(MAXIMUM_ALIGNOF) size_t size;
+};
+
+static void *
+counted(void *memory, size_t size)
+{
+	auto	   *header = static_cast<Header *>(memory);
+
 	if (memory == nullptr)
 		abort();
-	return memory;
+	header->size = size;
+	allocated_bytes += size;
+	if (allocated_bytes > most_allocated_bytes)
+		most_allocated_bytes = allocated_bytes;
+	return header + 1;
 }
 
 extern "C"
@@ -30,28 +47,39 @@ extern "C"
 
 MemoryContext CurrentMemoryContext = nullptr;
 
+/* Not zeroed: what relies on zeroes without asking for them shall be seen. */
 void *
 palloc(Size size)
 {
-	return checked(malloc(size > 0 ? size : 1));
+	void	   *memory = malloc(sizeof(Header) + size);
+
+	if (memory != nullptr)
+		memset(memory, 0x7f, sizeof(Header) + size);
+	return counted(memory, size);
 }
 
 void *
 palloc0(Size size)
 {
-	return checked(calloc(1, size > 0 ? size : 1));
+	return counted(calloc(1, sizeof(Header) + size), size);
 }
 
 void *
 repalloc(void *pointer, Size size)
 {
-	return checked(realloc(pointer, size > 0 ? size : 1));
+	Header	   *header = static_cast<Header *>(pointer) - 1;
+
+	allocated_bytes -= header->size;
+	return counted(realloc(header, sizeof(Header) + size), size);
 }
 
 void
 pfree(void *pointer)
 {
-	free(pointer);
+	Header	   *header = static_cast<Header *>(pointer) - 1;
+
+	allocated_bytes -= header->size;
+	free(header);
 }
 
 void *
@@ -64,6 +92,18 @@ void *
 MemoryContextAllocZero(MemoryContext, Size size)
 {
 	return palloc0(size);
+}
+
+void *
+MemoryContextAllocHuge(MemoryContext, Size size)
+{
+	return palloc(size);
+}
+
+void *
+repalloc_huge(void *pointer, Size size)
+{
+	return repalloc(pointer, size);
 }
 
 /* Only a server built with assertions calls it; its arguments changed in 16. */
