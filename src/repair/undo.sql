@@ -252,6 +252,7 @@ BEGIN
     RAISE insufficient_privilege USING MESSAGE = pg_catalog.format('must be owner of table %s', part.relname),
       HINT = pg_catalog.format('Run %s has changed rows of that table, and is undone as a whole.', $1);
   END LOOP;
+  PERFORM integrity.settle_triggers();
   -- Two at a time would both bring back the same rows.
   PERFORM pg_catalog.pg_advisory_xact_lock('integrity.run'::regclass::oid::bigint::bit(32)::integer, ($1 % 2147483648)::integer);
 
@@ -310,10 +311,10 @@ $$;
  * rows that are alike, as many are restored as were changed.
  *
  * References come back as they were: those that were broken when the run came to the row are broken again, and
- * neither rules nor foreign keys hinder that. All others are
- * checked as by an INSERT or UPDATE, and their keys locked. So a row that refers to a key that has gone since is left
- * alone. A row that an undo is to delete and that is referenced by rows which stay is left alone, too, whatever ON
- * DELETE says. Deferred constraints are checked at once.
+ * neither rules nor foreign keys hinder that. All others are checked as by an INSERT or UPDATE, and their keys
+ * locked. So a row that refers to a key that has gone since is left alone. A row that an undo is to delete and that
+ * is referenced by rows which stay is left alone, too, whatever ON DELETE says. Deferred constraints are checked at
+ * once.
  *
  * A rule that gets broken references back is not valid from then on, whoever may have validated it since.
  *
@@ -329,7 +330,8 @@ $$;
  *   dry_run  only say what would be done (the default)
  *
  * Locks: ROW EXCLUSIVE on the changed tables, FOR NO KEY UPDATE or FOR UPDATE on the rows, FOR KEY SHARE on the keys
- * that they refer to; SHARE UPDATE EXCLUSIVE on the tables whose rules are no longer valid. A second undo of the same run waits for the first.
+ * that they refer to; SHARE UPDATE EXCLUSIVE on the tables whose rules are no longer valid. A second undo of the same
+ * run waits for the first.
  *
  * Errors: 42704 there is no such run; 22023 the run is a report; 42501 the caller does not own all tables that the
  * run has changed; 0A000 the isolation level is not READ COMMITTED.
