@@ -23,7 +23,12 @@ BEGIN
   EXECUTE format('LOCK TABLE %s IN ACCESS EXCLUSIVE MODE', table_name);
 
   FOR each IN
-    SELECT t.oid, t.tgrelid::regclass AS relid, t.tgname, t.tgenabled, t.is_rule, obj_description(t.oid, 'pg_trigger') AS comment
+    SELECT t.oid, t.tgrelid::regclass AS relid, t.tgname, t.tgenabled, t.is_rule, obj_description(t.oid, 'pg_trigger') AS comment,
+           COALESCE((SELECT r.enforced FROM integrity.reference AS r
+                      WHERE t.is_rule AND r.referencing_table = t.tgrelid AND r.rule_name = t.tgname
+                        AND r.kind <> 'foreign key'), true) AS is_enforced,
+           -- each argument ends in a zero byte
+           encode('\x00'::bytea || t.tgargs, 'escape') LIKE '%\\000not valid\\000%' AS is_not_valid
       FROM (SELECT g.*, g.tgfoid = 'integrity.check_reference()'::regprocedure AS is_rule
               FROM pg_trigger AS g
               JOIN pg_proc AS p ON p.oid = g.tgfoid
@@ -51,8 +56,8 @@ BEGIN
     END IF;
     IF each.is_rule THEN
       statement := pg_get_triggerdef(each.oid);
-      -- What is not enforced was not checked, and may be broken.
-      IF each.tgenabled = 'D' AND statement !~ '''not valid''\)$' THEN
+      -- What is not enforced everywhere was not checked everywhere, and may be broken.
+      IF NOT each.is_enforced AND NOT each.is_not_valid THEN
         statement := regexp_replace(statement, '\)$', CASE WHEN statement ~ '\(\)$' THEN '''not valid'')' ELSE ', ''not valid'')' END);
       END IF;
       definitions := definitions || statement;

@@ -38,9 +38,12 @@ same_stored(Relation rel, AttrNumber attnum, Value a, Value b)
 	return VARSIZE_ANY(left) == VARSIZE_ANY(right) && memcmp(left, right, VARSIZE_ANY(left)) == 0;
 }
 
-/* Raises if an element is there twice, as the type's own equality sees it. */
-void
-reject_duplicate_elements(const Rule &rule, Relation referencing, const Elements &elements)
+/*
+ * How many elements are there once more, as the type's own equality sees it;
+ * one of them in "twice".
+ */
+int
+count_duplicates(const Rule &rule, Relation referencing, const Elements &elements, Datum *twice)
 {
 	Comparison	compare;
 	Oid			collation = TupleDescAttr(RelationGetDescr(referencing), rule.column - 1)->attcollation;
@@ -59,11 +62,14 @@ reject_duplicate_elements(const Rule &rule, Relation referencing, const Elements
 		return DatumGetInt32(FunctionCall2Coll(&compare.order_key_key_proc, collation, a, b));
 	};
 
-	std::sort(values, end, [&](Datum a, Datum b) { return order(a, b) < 0; });
-	Datum	   *twice = std::adjacent_find(values, end, [&](Datum a, Datum b) { return order(a, b) == 0; });
+	int			count = 0;
 
-	if (twice != end)
-		report_duplicate_element(rule, referencing, *twice);
+	std::sort(values, end, [&](Datum a, Datum b) { return order(a, b) < 0; });
+	for (Datum *value = values; value + 1 < end; value++)
+		if (order(value[0], value[1]) == 0)
+			if (count++ == 0)
+				*twice = *value;
+	return count;
 }
 
 } /* namespace */
@@ -96,18 +102,27 @@ elements_of(const Rule &rule, Value value)
 }
 
 void
-reject_elements(const Rule &rule, Relation referencing, Value value)
+reject_elements(const Rule &rule, Relation referencing, Value value, Value old)
 {
 	if (value.isnull || !(rule.options.reject_nulls || rule.options.reject_duplicates))
 		return;
 
+	/* As with broken references: what was there before must not keep the row from being edited. */
 	Elements	elements = take_apart(DatumGetArrayTypeP(value.datum), rule.compare.element);
+	Elements	before = old.isnull ? Elements{} : take_apart(DatumGetArrayTypeP(old.datum), rule.compare.element);
+	Datum		twice = 0;
 
-	if (rule.options.reject_nulls && std::find(elements.nulls, elements.nulls + elements.count, true) !=
-		elements.nulls + elements.count)
+	if (rule.options.reject_nulls &&
+		std::count(elements.nulls, elements.nulls + elements.count, true) >
+		std::count(before.nulls, before.nulls + before.count, true))
 		report_null_element(rule, referencing);
 	if (rule.options.reject_duplicates)
-		reject_duplicate_elements(rule, referencing, elements);
+	{
+		int			allowed = count_duplicates(rule, referencing, before, &twice);
+
+		if (count_duplicates(rule, referencing, elements, &twice) > allowed)
+			report_duplicate_element(rule, referencing, twice);
+	}
 }
 
 namespace
@@ -245,7 +260,9 @@ check_row(Oid trigger, Relation referencing, TupleTableSlot *now, TupleTableSlot
 			value = live ? column_of(live, rule->column) : Value{0, true};
 			added = intersect(added, elements_of(*rule, value), layout);
 		}
-		reject_elements(*rule, referencing, value);
+		/* What an undo brings back, it brings back as it was. */
+		if (!tolerance)
+			reject_elements(*rule, referencing, value, old);
 		if (!added.empty())
 			check_elements(*rule, referencing, referenced, added, before || superseded ? nullptr : now, tolerance);
 	}

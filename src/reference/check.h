@@ -21,8 +21,8 @@ Value		column_of(TupleTableSlot *slot, AttrNumber attnum);
 /* The non-null elements of a value, told apart. */
 std::span<Datum> elements_of(const Rule &rule, Value value);
 
-/* Raises for a null or duplicate element of the value where the rule rejects them. */
-void		reject_elements(const Rule &rule, Relation referencing, Value value);
+/* Raises if the value has more null or duplicate elements than the old one, where the rule rejects them. */
+void		reject_elements(const Rule &rule, Relation referencing, Value value, Value old);
 
 /*
  * Says of an element without a key that it may stay. Only undo() has one: what

@@ -49,6 +49,7 @@ DECLARE
   works integrity.rule_repair[];
 BEGIN
   PERFORM integrity.hold_run(run_id);
+  PERFORM integrity.settle_triggers();
   work.rule := integrity.lock_rule((work.rule).referencing_table, (work.rule).rule_name);
   work.action := integrity.repair_action(work.rule, action);
   works := integrity.repair_rows(run_id, ARRAY[work], 1, deleting, row_table, tids, path);

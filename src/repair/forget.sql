@@ -6,8 +6,9 @@
 /**
  * Removes runs from the log, with all their figures and images. What is forgotten cannot be undone any more.
  *
- * A role forgets its own runs, and those of roles that it is a member of; a superuser all. Kept are runs that another session
- * is writing at this moment, and every undo of a run that is kept: without it, that run would seem not to be undone.
+ * A role forgets its own runs, and those of roles that it is a member of; a superuser all. Kept are runs that another
+ * session is writing at this moment, and every undo of a run that is kept: without it, that run would seem not to be
+ * undone.
  *
  * Parameters:
  *   before  runs that started before this time are removed

@@ -300,7 +300,7 @@ integrity_row_image(PG_FUNCTION_ARGS)
 	int			settings = pin_settings();
 	Jsonb	   *image = image_of_row(PG_GETARG_HEAPTUPLEHEADER(0), cache_of(fcinfo));
 
-	AtEOXact_GUC(true, settings);
+	AtEOXact_GUC(false, settings);
 	PG_RETURN_JSONB_P(image);
 }
 
@@ -322,7 +322,7 @@ integrity_row_from_image(PG_FUNCTION_ARGS)
 	Datum		row = HeapTupleGetDatum(row_of_image(desc, PG_GETARG_JSONB_P(1), cache_of(fcinfo)));
 
 	ReleaseTupleDesc(desc);
-	AtEOXact_GUC(true, settings);
+	AtEOXact_GUC(false, settings);
 	return row;
 }
 
@@ -345,7 +345,7 @@ integrity_reference_label(PG_FUNCTION_ARGS)
 
 	text	   *label = cstring_to_text(label_of_reference({texts, static_cast<size_t>(PG_NARGS())}));
 
-	AtEOXact_GUC(true, settings);
+	AtEOXact_GUC(false, settings);
 	PG_RETURN_TEXT_P(label);
 }
 }

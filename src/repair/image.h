@@ -18,7 +18,7 @@ struct ColumnCache
 	MemoryContext memory;
 };
 
-/* The text of values depends on settings; this pins them until AtEOXact_GUC(true, level) or an error. */
+/* The text of values depends on settings; this pins them until AtEOXact_GUC(false, level) or an error. */
 int			pin_settings();
 
 Jsonb	   *image_of_row(HeapTupleHeader row, ColumnCache cache);

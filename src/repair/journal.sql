@@ -87,11 +87,16 @@ CREATE FUNCTION integrity.empty_run() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET row_security = off
 AS $$
 BEGIN
+  -- Whoever could put this on a table of theirs would empty other owners' runs with it.
+  IF TG_RELID <> 'integrity.run'::regclass THEN
+    RAISE feature_not_supported USING MESSAGE = 'integrity.empty_run() belongs to the table integrity.run';
+  END IF;
   DELETE FROM integrity.change AS c USING gone AS g WHERE c.run_id = g.run_id;
   DELETE FROM integrity.run_rule AS c USING gone AS g WHERE c.run_id = g.run_id;
   RETURN NULL;
 END
 $$;
+REVOKE EXECUTE ON FUNCTION integrity.empty_run() FROM PUBLIC;
 CREATE TRIGGER empty_run AFTER DELETE ON integrity.run REFERENCING OLD TABLE AS gone
   FOR EACH STATEMENT EXECUTE FUNCTION integrity.empty_run();
 

@@ -298,7 +298,8 @@ execute_as_owner(FunctionCallInfo fcinfo, const char *path, int first)
 	bool		found = run_statement(command, &arguments, CurrentMemoryContext, &result);
 
 	SetUserIdAndSecContext(saved_user, saved_context);
-	AtEOXact_GUC(true, level);
+	/* As around all code of others: what a trigger of the owner's has SET must not outlive it, search_path above all. */
+	AtEOXact_GUC(false, level);
 	table_close(rel, NoLock);
 	if (!found)
 		PG_RETURN_NULL();

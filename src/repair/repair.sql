@@ -262,6 +262,7 @@ DECLARE
   deleted_before numeric;
   deleted_after numeric;
 BEGIN
+  PERFORM integrity.settle_triggers();
   works := '{}';
   IF rule_name IS NOT NULL THEN
     works := works || integrity.take_up(referencing_table, rule_name);

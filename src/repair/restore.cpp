@@ -160,19 +160,14 @@ allows_element(const void *context, Datum element)
 	return is_known(*known, OidOutputFunctionCall(known->output, element));
 }
 
-/* A rule on a partition is called as on the table that it was declared on. */
 void
 check_rule(Relation rel, const Trigger &trigger, TupleTableSlot *now, TupleTableSlot *before, Jsonb *broken)
 {
 	const Rule *rule = fetch_rule(trigger.tgoid);
-	const Rule *root = rule;
-	Known		known = {broken, nullptr, InvalidOid};
+	Known		known = {broken, NameStr(rule->name), InvalidOid};
 	bool		is_varlena;
 	void	   *passed = nullptr;
 
-	while (OidIsValid(root->parent))
-		root = fetch_rule(root->parent);
-	known.rule = NameStr(root->name);
 	getTypeOutputInfo(rule->element_type, &known.output, &is_varlena);
 
 	Tolerance	tolerance = {allows_element, &known};
@@ -180,6 +175,7 @@ check_rule(Relation rel, const Trigger &trigger, TupleTableSlot *now, TupleTable
 	check_row(trigger.tgoid, rel, now, before, &tolerance, &passed);
 }
 
+/* On a partition a foreign key may have another name than on the table that it was declared on; a trigger has the same. */
 char *
 name_of_root_constraint(Oid constraint)
 {
@@ -372,7 +368,7 @@ integrity_check_restored(PG_FUNCTION_ARGS)
 	}
 	if (before)
 		ExecDropSingleTupleTableSlot(before);
-	AtEOXact_GUC(true, settings);
+	AtEOXact_GUC(false, settings);
 	SetUserIdAndSecContext(saved_user, saved_context);
 	table_close(rel, NoLock);
 	PG_RETURN_VOID();

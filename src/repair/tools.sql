@@ -18,6 +18,31 @@ CREATE FUNCTION integrity.execute_as_owner_in("table" regclass, search_path text
 	LANGUAGE c VOLATILE
 	AS 'MODULE_PATHNAME', 'integrity_execute_as_owner_in';
 
+-- Constraint triggers of other owners' tables fire at once from here on to the
+-- end of the transaction. A deferred one would fire at its end, and so with the
+-- rights of whoever has called us, not with those of the table's owner.
+CREATE FUNCTION integrity.settle_triggers() RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+  each record;
+BEGIN
+  FOR each IN
+    SELECT DISTINCT s.nspname, c.conname
+      FROM pg_catalog.pg_constraint AS c
+      JOIN pg_catalog.pg_trigger AS t ON t.tgconstraint = c.oid
+      JOIN pg_catalog.pg_proc AS f ON f.oid = t.tgfoid
+      JOIN pg_catalog.pg_class AS r ON r.oid = c.conrelid
+      JOIN pg_catalog.pg_roles AS o ON o.oid = r.relowner
+      JOIN pg_catalog.pg_namespace AS s ON s.oid = c.connamespace
+     WHERE c.contype = 't' AND c.condeferrable AND f.pronamespace <> 'integrity'::regnamespace
+       AND o.rolname <> current_user AND NOT o.rolsuper
+  LOOP
+    EXECUTE pg_catalog.format('SET CONSTRAINTS %I.%I IMMEDIATE', each.nspname, each.conname);
+  END LOOP;
+END
+$$;
+
 -- Locks rows of one table ('no key update' or 'update') and returns the tid of
 -- the latest version of each: NULL for a row that was deleted or has gone to
 -- another partition. A row that this transaction has written itself is

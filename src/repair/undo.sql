@@ -29,7 +29,7 @@ AS $$
 $$;
 
 -- What a run did, one row for each row of a table: several changes of a row
--- with a key are one. undone: an undo has taken it back, and was not undone itself.
+-- with a key are one, as far as nobody else has changed it in between. undone: an undo has taken it back, and was not undone itself.
 CREATE FUNCTION integrity.net_changes(run_id bigint, OUT net integrity.net_change, OUT undone boolean) RETURNS SETOF record
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
@@ -44,18 +44,31 @@ AS $$
       JOIN integrity.change AS c ON c.run_id = r.run_id AND c.undoes = a.change_id
   ), taken_back AS (
     SELECT a.origin FROM answer AS a GROUP BY a.origin HAVING pg_catalog.sum(a.sign) > 0
+  ), whole AS (
+    SELECT c.*, CASE WHEN c.after IS NOT NULL THEN COALESCE(c.before, '{}') || c.after END AS image
+      FROM integrity.change AS c
+     WHERE c.run_id = $1
+  ), linked AS (
+    -- Between two batches the row was anybody's: what they have done to it is not ours to take back.
+    SELECT w.*, w.before IS DISTINCT FROM pg_catalog.lag(w.image) OVER same_row AS begins
+      FROM whole AS w
+    WINDOW same_row AS (PARTITION BY w.changed_table, w.row_key, CASE WHEN w.row_key IS NULL THEN w.change_id END
+                            ORDER BY w.change_id)
+  ), chained AS (
+    SELECT l.*, pg_catalog.count(*) FILTER (WHERE l.begins) OVER (
+             PARTITION BY l.changed_table, l.row_key, CASE WHEN l.row_key IS NULL THEN l.change_id END
+                 ORDER BY l.change_id) AS chain
+      FROM linked AS l
   ), joined AS (
     SELECT pg_catalog.max(c.change_id) AS n, c.changed_table, c.row_key,
            (pg_catalog.array_agg(c.before ORDER BY c.change_id))[1] AS before,
-           (pg_catalog.array_agg(CASE WHEN c.after IS NOT NULL THEN COALESCE(c.before, '{}') || c.after END
-                                 ORDER BY c.change_id DESC))[1] AS after,
+           (pg_catalog.array_agg(c.image ORDER BY c.change_id DESC))[1] AS after,
            CASE WHEN pg_catalog.count(*) = 1 THEN (pg_catalog.array_agg(c.broken))[1]
                 ELSE integrity.merge_broken(pg_catalog.array_agg(c.broken)) END AS broken,
            (pg_catalog.array_agg(c.referencing_table ORDER BY c.change_id))[1] AS referencing_table,
            (pg_catalog.array_agg(c.rule_name ORDER BY c.change_id))[1] AS rule_name
-      FROM integrity.change AS c
-     WHERE c.run_id = $1
-     GROUP BY c.changed_table, c.row_key, CASE WHEN c.row_key IS NULL THEN c.change_id END
+      FROM chained AS c
+     GROUP BY c.changed_table, c.row_key, CASE WHEN c.row_key IS NULL THEN c.change_id END, c.chain
   )
   SELECT (j.n, j.changed_table, j.row_key, j.before, j.after, j.broken, j.referencing_table, j.rule_name, NULL)::integrity.net_change,
          EXISTS (SELECT FROM taken_back AS t WHERE t.origin = j.n)
@@ -192,10 +205,10 @@ LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp SET row_security = o
 AS $$
   SELECT integrity.mark_not_valid(o.trigger_oid, o.constraint_oid)
     FROM (SELECT DISTINCT b.changed_table, k.rule
-            FROM integrity.change AS u
-            JOIN integrity.change AS b ON b.run_id = $1 AND b.change_id = u.undoes
+            FROM integrity.change AS b
            CROSS JOIN LATERAL pg_catalog.jsonb_object_keys(b.broken) AS k (rule)
-           WHERE u.run_id = $2) AS c
+           WHERE b.run_id = $1
+             AND b.changed_table IN (SELECT u.changed_table FROM integrity.change AS u WHERE u.run_id = $2)) AS c
    CROSS JOIN LATERAL (SELECT c.changed_table UNION SELECT p.relid FROM pg_catalog.pg_partition_ancestors(c.changed_table) AS p) AS t (relid)
     JOIN integrity.reference AS f ON f.referencing_table = t.relid AND f.rule_name = c.rule AND f.validated
    CROSS JOIN LATERAL integrity.rule_oids(f) AS o
@@ -239,6 +252,7 @@ BEGIN
     RAISE insufficient_privilege USING MESSAGE = pg_catalog.format('must be owner of table %s', part.relname),
       HINT = pg_catalog.format('Run %s has changed rows of that table, and is undone as a whole.', $1);
   END LOOP;
+  PERFORM integrity.settle_triggers();
   -- Two at a time would both bring back the same rows.
   PERFORM pg_catalog.pg_advisory_xact_lock('integrity.run'::regclass::oid::bigint::bit(32)::integer, ($1 % 2147483648)::integer);
 
@@ -287,39 +301,40 @@ END
 $$;
 
 /**
- * Takes a run back: puts every row that it has changed back as it was, inserts again what it has deleted, and deletes what
- * it has inserted (an undo inserts rows, and can be undone like a repair).
+ * Takes a run back: puts every row that it has changed back as it was, inserts again what it has deleted, and deletes
+ * what it has inserted (an undo inserts rows, and can be undone like a repair).
  *
- * A row that is not exactly as the run left it is left alone, and listed. So is a deleted row whose key is taken by now,
- * or that the table no longer accepts; a row that a trigger keeps from being restored; and all rows of a table that was dropped,
- * or has lost or renamed a column. A column that was added since does not matter: what was changed keeps its value, what is inserted
- * gets its default. Rows without a primary key are found by all of their values; of rows that are alike, as many are restored
- * as were changed.
+ * A row that is not exactly as the run left it is left alone, and listed. So is a deleted row whose key is taken by
+ * now, or that the table no longer accepts; a row that a trigger keeps from being restored; and all rows of a table
+ * that was dropped, or has lost or renamed a column. A column that was added since does not matter: what was changed
+ * keeps its value, what is inserted gets its default. Rows without a primary key are found by all of their values; of
+ * rows that are alike, as many are restored as were changed.
  *
- * References come back as they were: those that were broken when the run came to the row are broken again, and neither
- * rules nor foreign keys hinder that. All others are checked as by an INSERT or UPDATE, and their keys locked. So a row that refers
- * to a key that has gone since is left alone. A row that an undo is to delete and that is referenced by rows which stay is
- * left alone, too, whatever ON DELETE says. Deferred constraints are checked at once.
+ * References come back as they were: those that were broken when the run came to the row are broken again, and
+ * neither rules nor foreign keys hinder that. All others are checked as by an INSERT or UPDATE, and their keys
+ * locked. So a row that refers to a key that has gone since is left alone. A row that an undo is to delete and that
+ * is referenced by rows which stay is left alone, too, whatever ON DELETE says. Deferred constraints are checked at
+ * once.
  *
  * A rule that gets broken references back is not valid from then on, whoever may have validated it since.
  *
- * Triggers of the tables fire, as they did for the run, so a row need not be restored to the letter if a trigger changes it,
- * the time of its last change for instance.
+ * Triggers of the tables fire, as they did for the run, so a row need not be restored to the letter if a trigger
+ * changes it, the time of its last change for instance.
  *
- * One row per table says how many rows were `restored`, or were `undone already` by an earlier undo. Then every row that was
- * `left alone`, with its reason and the `change_id` under which integrity.change has its images. `run_id` is that of the undo itself, NULL
- * if this is a dry run. A dry run does everything and rolls it back.
+ * One row per table says how many rows were `restored`, or were `undone already` by an earlier undo. Then every row
+ * that was `left alone`, with its reason and the `change_id` under which integrity.change has its images. `run_id` is
+ * that of the undo itself, NULL if this is a dry run. A dry run does everything and rolls it back.
  *
  * Parameters:
  *   run_id   the run to take back, a repair or an undo; one that was interrupted, too
  *   dry_run  only say what would be done (the default)
  *
- * Locks: ROW EXCLUSIVE on the changed tables, FOR NO KEY UPDATE or FOR UPDATE on the rows, FOR KEY SHARE on the keys that they refer to;
- * SHARE UPDATE EXCLUSIVE on the tables whose rules are no longer valid.
- * A second undo of the same run waits for the first.
+ * Locks: ROW EXCLUSIVE on the changed tables, FOR NO KEY UPDATE or FOR UPDATE on the rows, FOR KEY SHARE on the keys
+ * that they refer to; SHARE UPDATE EXCLUSIVE on the tables whose rules are no longer valid. A second undo of the same
+ * run waits for the first.
  *
- * Errors: 42704 there is no such run; 22023 the run is a report; 42501 the caller does not own all tables that the run has changed;
- * 0A000 the isolation level is not READ COMMITTED.
+ * Errors: 42704 there is no such run; 22023 the run is a report; 42501 the caller does not own all tables that the
+ * run has changed; 0A000 the isolation level is not READ COMMITTED.
  *
  * Example:
  *   SELECT * FROM integrity.undo(7);                    -- what would happen

@@ -12,13 +12,7 @@ DECLARE
   columns smallint[];
   names text;
 BEGIN
-  IF rule.kind = 'foreign key' THEN
-    SELECT c.conkey INTO columns FROM pg_catalog.pg_constraint AS c
-     WHERE c.conrelid = rule.referencing_table AND c.conname = rule.rule_name AND c.contype = 'f';
-  ELSE
-    SELECT ARRAY[a.attnum] INTO columns FROM pg_catalog.pg_attribute AS a
-     WHERE a.attrelid = rule.referencing_table AND a.attname = rule.referencing_column AND NOT a.attisdropped;
-  END IF;
+  columns := integrity.rule_columns(rule);
   SELECT pg_catalog.string_agg(pg_catalog.quote_ident(a.attname), ', ' ORDER BY u.n) INTO names
     FROM pg_catalog.unnest(columns) WITH ORDINALITY AS u (attnum, n)
     JOIN pg_catalog.pg_attribute AS a ON a.attrelid = rule.referencing_table AND a.attnum = u.attnum;
@@ -60,6 +54,30 @@ BEGIN
 END
 $$;
 
+-- The columns that hold the references of a rule.
+CREATE FUNCTION integrity.rule_columns(rule integrity.reference) RETURNS smallint[]
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+  SELECT CASE WHEN (rule).kind = 'foreign key'
+              THEN (SELECT c.conkey FROM pg_catalog.pg_constraint AS c
+                     WHERE c.conrelid = (rule).referencing_table AND c.conname = (rule).rule_name AND c.contype = 'f')
+              ELSE (SELECT ARRAY[a.attnum] FROM pg_catalog.pg_attribute AS a
+                     WHERE a.attrelid = (rule).referencing_table AND a.attname = (rule).referencing_column
+                       AND NOT a.attisdropped) END
+$$;
+
+-- Does a domain, or one that it is made of, refuse NULL?
+CREATE FUNCTION integrity.is_not_null_domain(type oid) RETURNS boolean
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+  WITH RECURSIVE made_of (typnotnull, typbasetype) AS (
+    SELECT t.typnotnull, t.typbasetype FROM pg_catalog.pg_type AS t WHERE t.oid = $1
+    UNION ALL
+    SELECT t.typnotnull, t.typbasetype FROM made_of JOIN pg_catalog.pg_type AS t ON t.oid = made_of.typbasetype
+  )
+  SELECT pg_catalog.bool_or(typnotnull) FROM made_of
+$$;
+
 -- How to take out the broken references of a rule; a dry run, so it can be run as it is.
 CREATE FUNCTION integrity.repair_advice(rule integrity.reference) RETURNS text
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
@@ -67,9 +85,11 @@ AS $$
   SELECT pg_catalog.format('SELECT * FROM integrity.repair(%L, %L%s);', (rule).referencing_table, (rule).rule_name,
     CASE WHEN (rule).on_delete NOT IN ('no action', 'restrict') THEN ''
          WHEN (rule).kind = 'array reference' THEN ', action => ''remove element'''
+         -- a column that cannot be NULL, or cannot be set at all
          WHEN EXISTS (SELECT FROM pg_catalog.pg_attribute AS a
-                       WHERE a.attrelid = (rule).referencing_table AND a.attnotnull
-                         AND a.attname = ANY (pg_catalog.string_to_array((rule).referencing_column, ', ')))
+                       WHERE a.attrelid = (rule).referencing_table
+                         AND a.attnum = ANY (integrity.rule_columns(rule))
+                         AND (a.attnotnull OR a.attgenerated <> '' OR integrity.is_not_null_domain(a.atttypid)))
          THEN ', action => ''delete row'''
          ELSE ', action => ''set null''' END)
 $$;
@@ -81,7 +101,13 @@ AS $$
 DECLARE
   disabled record;
 BEGIN
-  IF references_broken > 0 THEN
+  -- A trigger and a foreign key can have one name, but the functions that take a
+  -- rule's name cannot tell them apart.
+  IF (SELECT pg_catalog.count(*) > 1 FROM integrity.reference AS f
+       WHERE f.referencing_table = rule.referencing_table AND f.rule_name = rule.rule_name) THEN
+    RETURN pg_catalog.format('ALTER TABLE %s RENAME CONSTRAINT %I TO %I;', rule.referencing_table, rule.rule_name,
+                             pg_catalog.left(rule.rule_name::text, 50) || '_native');
+  ELSIF references_broken > 0 THEN
     RETURN integrity.repair_advice(rule);
   ELSIF rule.kind <> 'foreign key' AND NOT rule.guarded THEN
     RETURN pg_catalog.format('SELECT integrity.add_guards(%L);', rule.referenced_table);

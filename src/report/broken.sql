@@ -29,7 +29,7 @@ CREATE FUNCTION integrity.scan_broken(trigger_oid oid, constraint_oid oid, rows_
  *
  * Locks: ACCESS SHARE on both tables of the rule, to the end of the transaction.
  *
- * Errors: 42704 the table has no such rule; 42501 a needed column may not be read, or row-level security would hide rows;
+ * Errors: 42704 the table has no such rule; 42P09 a trigger and a foreign key have this name; 42501 a needed column may not be read, or row-level security would hide rows;
  * 55000 the rule cannot work, or one of its tables was truncated or rewritten after the snapshot was taken.
  *
  * Example:
@@ -46,17 +46,7 @@ DECLARE
   key_items text;    -- the primary key columns as p1, p2, ...
   key_object text;   -- the jsonb made of them, only for broken rows
 BEGIN
-  SELECT f.* INTO rule FROM integrity.reference AS f
-   WHERE f.referencing_table = $1 AND f.rule_name = $2;
-  IF NOT FOUND THEN
-    RAISE undefined_object USING
-      MESSAGE = pg_catalog.format('rule "%s" for table "%s" does not exist', $2,
-        COALESCE((SELECT c.relname::text FROM pg_catalog.pg_class AS c WHERE c.oid = $1), $1::text)),
-      HINT = 'The view integrity.reference lists the rules.';
-  ELSIF rule.problem IS NOT NULL THEN
-    RAISE object_not_in_prerequisite_state USING MESSAGE = rule.problem,
-      HINT = 'Drop the trigger that declares the rule, or put right what it needs.';
-  END IF;
+  rule := integrity.find_rule($1, $2);
 
   SELECT pg_catalog.string_agg(pg_catalog.format('r.%I AS p%s, ', a.attname, u.n), '' ORDER BY u.n),
          -- jsonb_build_object() calls a cast to json if the type has one, and that

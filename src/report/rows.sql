@@ -9,10 +9,18 @@ LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
   rule integrity.reference;
+  rules bigint;
 BEGIN
   SELECT f.* INTO rule FROM integrity.reference AS f
    WHERE f.referencing_table = $1 AND f.rule_name = $2;
-  IF NOT FOUND THEN
+  SELECT pg_catalog.count(*) INTO rules FROM integrity.reference AS f
+   WHERE f.referencing_table = $1 AND f.rule_name = $2;
+  IF rules > 1 THEN
+    RAISE ambiguous_alias USING
+      MESSAGE = pg_catalog.format('rule name "%s" of table "%s" is ambiguous: a trigger and a foreign key have it', $2,
+        (SELECT c.relname FROM pg_catalog.pg_class AS c WHERE c.oid = $1)),
+      HINT = pg_catalog.format('Rename one of them: ALTER TABLE %s RENAME CONSTRAINT %I TO ...', $1, $2);
+  ELSIF rules = 0 THEN
     RAISE undefined_object USING
       MESSAGE = pg_catalog.format('rule "%s" for table "%s" does not exist', $2,
         COALESCE((SELECT c.relname::text FROM pg_catalog.pg_class AS c WHERE c.oid = $1), $1::text)),
