@@ -15,8 +15,8 @@ if [ "$free_kb" -lt $((6 * 1024 * 1024)) ]; then
 	echo "less than 6 GB free in $SCRATCH"
 	exit 77
 fi
-if ! grep -q '^RssAnon' /proc/self/status; then
-	echo "no RssAnon in /proc"
+if ! grep -q '^RssAnon' /proc/self/status || [ ! -e "/proc/$$/task/$$/children" ]; then
+	echo "no RssAnon, or no children, in /proc"
 	exit 77
 fi
 
@@ -73,8 +73,9 @@ SQL
 
 # own_memory: of all processes of the server, in kB, without what is shared
 own_memory() {
-	local sum=0 kb pid
-	for pid in $(cat "/proc/$postmaster/task/$postmaster/children"); do
+	local sum=0 kb pid pids
+	read -r -a pids <"/proc/$postmaster/task/$postmaster/children" || true
+	for pid in "${pids[@]}"; do
 		kb=$(sed -n 's/^RssAnon:[^0-9]*\([0-9]*\).*/\1/p' "/proc/$pid/status" 2>/dev/null || true)
 		sum=$((sum + ${kb:-0}))
 	done
