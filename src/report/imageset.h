@@ -9,7 +9,8 @@
  * entries are known by their offset: so both can be copied as they are into
  * shared memory and used there by every process. This needs no operator, no
  * collation and no server, and is tested without one; the caller brings the
- * hash, and decides what "equal" means.
+ * hash, and decides what "equal" means. A cancel may leave a set in the midst
+ * of growing; then it can only be freed.
  */
 #pragma once
 
@@ -25,6 +26,29 @@ struct ImageEntry
 	uint32		hash;
 	uint32		length;			/* of the bytes, without header or closing zero */
 };
+
+/* Sets may take gigabytes, and whoever waits for one may want to cancel: memcpy() and memset() that let go now and then. */
+inline constexpr size_t piece_size = 16 << 20;
+
+inline void
+copy_pieces(char *to, const char *from, size_t size)
+{
+	for (size_t at = 0; at < size; at += piece_size)
+	{
+		CHECK_FOR_INTERRUPTS();
+		memcpy(to + at, from + at, std::min(piece_size, size - at));
+	}
+}
+
+inline void
+zero_pieces(char *to, size_t size)
+{
+	for (size_t at = 0; at < size; at += piece_size)
+	{
+		CHECK_FOR_INTERRUPTS();
+		memset(to + at, 0, std::min(piece_size, size - at));
+	}
+}
 
 class ImageSet
 {
@@ -64,10 +88,8 @@ public:
 	void
 	copy_to(char *memory) const
 	{
-		if (flat_size() == 0)
-			return;
-		memcpy(memory, slots_, slot_count_ * sizeof(uint32));
-		memcpy(memory + slot_count_ * sizeof(uint32), arena_, used_);
+		copy_pieces(memory, reinterpret_cast<const char *>(slots_), slot_count_ * sizeof(uint32));
+		copy_pieces(memory + slot_count_ * sizeof(uint32), arena_, used_);
 	}
 
 	/* The entry that "equal" says is the one, or null. */
@@ -245,10 +267,15 @@ private:
 				pfree(slots_);
 			slots_ = nullptr;
 			slots_ = static_cast<uint32 *>(MemoryContextAllocHuge(context_, slot_bytes));
-			memset(slots_, 0, slot_bytes);
+			zero_pieces(reinterpret_cast<char *>(slots_), slot_bytes);
 			slot_count_ = slots;
+
+			size_t		done = 0;
+
 			for_each([&](const ImageEntry &entry)
 			{
+				if (++done % 65536 == 0)
+					CHECK_FOR_INTERRUPTS();
 				put(entry.hash, static_cast<uint32>((reinterpret_cast<const char *>(&entry) - arena_) / MAXIMUM_ALIGNOF) + 1);
 			});
 		}

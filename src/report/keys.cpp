@@ -128,7 +128,7 @@ make_bitmap(const KeysPlan &plan, Part part, size_t limit, CachedKeys *cached)
 
 	auto	   *words = static_cast<uint64 *>(MemoryContextAllocHuge(cached->memory, bytes));
 
-	memset(words, 0, bytes);
+	zero_pieces(reinterpret_cast<char *>(words), bytes);
 	keys->bitmap.init(low, high, words);
 	return true;
 }
@@ -352,7 +352,7 @@ share_keys(CachedKeys *cached)
 	flat->segment = dsm_segment_handle(segment);
 	if (keys->are == KeysAre::InBitmap)
 	{
-		memcpy(memory, keys->bitmap.words(), cached->bytes);
+		copy_pieces(memory, reinterpret_cast<const char *>(keys->bitmap.words()), cached->bytes);
 		pfree(keys->bitmap.words());
 	}
 	else if (keys->are == KeysAre::InIntegerSet)
@@ -360,7 +360,7 @@ share_keys(CachedKeys *cached)
 		flat->slots = keys->integers.slot_count();
 		flat->has_zero = keys->integers.has_zero();
 		if (flat->slots > 0)
-			memcpy(memory, keys->integers.slots(), cached->bytes);
+			copy_pieces(memory, reinterpret_cast<const char *>(keys->integers.slots()), cached->bytes);
 		keys->integers.free();
 	}
 	else

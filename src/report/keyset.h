@@ -155,11 +155,15 @@ private:
 		if ((count + slot_count_) * sizeof(int64) > limit_)
 			return false;
 		bigger.slots_ = static_cast<int64 *>(MemoryContextAllocHuge(context_, count * sizeof(int64)));
-		memset(bigger.slots_, 0, count * sizeof(int64));
+		zero_pieces(reinterpret_cast<char *>(bigger.slots_), count * sizeof(int64));
 		bigger.slot_count_ = count;
 		for (size_t slot = 0; slot < slot_count_; slot++)
+		{
+			if (slot % 65536 == 0)
+				CHECK_FOR_INTERRUPTS();
 			if (slots_[slot] != 0)
 				*bigger.slot_of(slots_[slot]) = slots_[slot];
+		}
 		if (slots_)
 			pfree(slots_);
 		*this = bigger;

@@ -61,19 +61,22 @@ hand_over(dsa_area *area, const ImageSet &set, SharedSet *shared)
 	if (shared->used == 0)
 		return;
 	shared->arena = dsa_allocate_extended(area, shared->used, DSA_ALLOC_HUGE);
-	memcpy(dsa_get_address(area, shared->arena), set.arena(), shared->used);
+	copy_pieces(static_cast<char *>(dsa_get_address(area, shared->arena)), set.arena(), shared->used);
 }
 
 bool
 take_over(dsa_area *area, const SharedSet &shared, ImageSet *set)
 {
 	bool		fits = true;
+	size_t		done = 0;
 
 	if (shared.used == 0)
 		return true;
 	ImageSet::for_each_entry(static_cast<char *>(dsa_get_address(area, shared.arena)), shared.used, set->layout(),
 							 [&](const ImageEntry &entry)
 	{
+		if (++done % 1024 == 0)
+			CHECK_FOR_INTERRUPTS();
 		fits = fits && set->count(entry.hash, set->image_at(entry), entry.count);
 	});
 	dsa_free(area, shared.arena);

@@ -234,11 +234,13 @@ $$;
 
 -- Gives the queries of the calling function the memory that maintenance may
 -- use, shared among a query's processes. The function must have a SET clause
--- for work_mem, so that it is as before afterwards.
+-- for work_mem, so that it is as before afterwards. With less than 2 MB a hash
+-- join takes more, not less: it keeps two buffers of 8 kB for each of its
+-- batches, and a gigabyte of keys is a thousand batches of 1 MB.
 CREATE FUNCTION integrity.use_maintenance_memory() RETURNS void
 LANGUAGE sql SET search_path = pg_catalog, pg_temp
 AS $$
-  SELECT pg_catalog.set_config('work_mem', GREATEST(64, m.setting::bigint / (1 + w.setting::bigint))::text, true)
+  SELECT pg_catalog.set_config('work_mem', GREATEST(2048, m.setting::bigint / (1 + w.setting::bigint))::text, true)
     FROM pg_catalog.pg_settings AS m, pg_catalog.pg_settings AS w
    WHERE m.name = 'maintenance_work_mem' AND w.name = 'max_parallel_workers_per_gather'
 $$;

@@ -6,6 +6,7 @@
  * would ereport has no stand-in: it fails to link, and does not belong into a
  * file that is tested without a server.
  */
+#include <csignal>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -13,6 +14,7 @@
 extern "C"
 {
 #include "postgres.h"
+#include "miscadmin.h"
 #undef printf
 #undef fprintf
 }
@@ -46,6 +48,14 @@ extern "C"
 {
 
 MemoryContext CurrentMemoryContext = nullptr;
+
+/* Nobody interrupts a unit test. */
+volatile sig_atomic_t InterruptPending = 0;
+
+void
+ProcessInterrupts()
+{
+}
 
 /* Not zeroed: what relies on zeroes without asking for them shall be seen. */
 void *
