@@ -51,7 +51,7 @@ SELECT integrity.alter_table('"class 1"', 'ALTER COLUMN members TYPE bigint[]');
 \d student
 -- Every trigger is what it was, clones, states and comment too. Only the rule that one partition does not enforce
 -- is not valid now, for that partition was not looked at.
-SELECT * FROM my_triggers EXCEPT SELECT * FROM triggers_before;
+SELECT * FROM my_triggers EXCEPT SELECT * FROM triggers_before ORDER BY tgname, "table";
 SELECT "table", tgname FROM triggers_before EXCEPT SELECT "table", tgname FROM my_triggers;
 -- The same of the rules, with the new types.
 SELECT * FROM rules EXCEPT SELECT * FROM rules_before ORDER BY 1, 2;
