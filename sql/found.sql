@@ -58,4 +58,24 @@ INSERT INTO says VALUES (4, ARRAY[repeat('a', 21), '']), (5, ARRAY[repeat('a', 2
 INSERT INTO says VALUES (4, ARRAY[repeat('a', 31), '']), (5, ARRAY[repeat('a', 30)]);
 \echo :SQLSTATE
 SELECT n, cardinality(words) FROM says ORDER BY n;
+-- A bulk insert looks keys up ahead of its rows' own checks: of a partitioned table, by text, with one missing far behind.
+CREATE TABLE parts (w text PRIMARY KEY) PARTITION BY HASH (w);
+CREATE TABLE parts_0 PARTITION OF parts FOR VALUES WITH (MODULUS 2, REMAINDER 0);
+CREATE TABLE parts_1 PARTITION OF parts FOR VALUES WITH (MODULUS 2, REMAINDER 1);
+CREATE TABLE bulk (n int, words text[]);
+SELECT integrity.add_reference('bulk', 'words', 'parts', on_delete => 'remove element');
+INSERT INTO parts SELECT 'a longer word with number ' || g FROM generate_series(1, 9000) g;
+INSERT INTO bulk SELECT g, ARRAY['a longer word with number ' || g, NULL, 'a longer word with number ' || 9001 - g] FROM generate_series(1, 9000) g;
+INSERT INTO bulk SELECT g, ARRAY['a longer word with number ' || g] FROM generate_series(1, 9001) g;
+\echo :SQLSTATE
+SELECT count(*), count(DISTINCT words) FROM bulk;
+-- What was looked up ahead is locked: not for other rows than those of the command, and rows of an earlier command do not count.
+BEGIN;
+INSERT INTO parts VALUES ('gone');
+INSERT INTO bulk SELECT g, '{gone}' FROM generate_series(1, 1000) g;
+DELETE FROM parts WHERE w = 'gone';
+INSERT INTO bulk SELECT g, ARRAY['a longer word with number ' || g] FROM generate_series(1, 2000) g;
+SELECT count(*) FROM bulk WHERE words = '{}';
+COMMIT;
+SELECT references_checked, references_broken, status FROM integrity_report('bulk');
 DROP SCHEMA found CASCADE;

@@ -29,6 +29,7 @@ struct FoundKeys
 	uint32		epoch;			/* 0 is no epoch */
 	uint64		epochs;			/* the same without going round */
 	uint32		turn;			/* which way of a full set is given up next */
+	bool		has_callbacks;
 	size_t		sets;
 	Slot	   *slots;			/* sets * ways of them, made when first needed */
 };
@@ -58,8 +59,15 @@ allocate(size_t sets)
 void
 at_transaction_end(XactEvent event, void *)
 {
-	if (event == XACT_EVENT_COMMIT || event == XACT_EVENT_ABORT || event == XACT_EVENT_PREPARE)
-		forget();
+	if (event != XACT_EVENT_COMMIT && event != XACT_EVENT_ABORT && event != XACT_EVENT_PREPARE)
+		return;
+	forget();
+	if (found.sets == many_sets)
+	{
+		pfree(found.slots);
+		found.slots = nullptr;
+		found.sets = 0;
+	}
 }
 
 void
@@ -106,12 +114,14 @@ use_found_keys(const Rule &rule)
 
 	if (found.trigger == rule.trigger && found.generation == rule_generation() && found.command == command)
 		return;
-	if (found.slots == nullptr)
+	if (!found.has_callbacks)
 	{
-		allocate(few_sets);
 		RegisterXactCallback(at_transaction_end, nullptr);
 		RegisterSubXactCallback(at_subtransaction_end, nullptr);
+		found.has_callbacks = true;
 	}
+	if (found.slots == nullptr)
+		allocate(few_sets);
 	forget();
 	found.trigger = rule.trigger;
 	found.generation = rule_generation();
