@@ -85,8 +85,8 @@ BEGIN
                     FROM unnest(tables, tids, via) AS a (t, c, v) GROUP BY a.t, a.v ORDER BY a.t, a.v) AS g
            CROSS JOIN LATERAL (
              SELECT n.latest, g.v
-               FROM pg_catalog.unnest(integrity.lock_rows(g.t, g.c, CASE WHEN g.v = 0 THEN 'update' ELSE 'no key update' END))
-                    AS n (latest)) AS u) AS l
+               -- so that no reference to them can come in any more
+               FROM pg_catalog.unnest(integrity.lock_rows(g.t, g.c, 'update')) AS n (latest)) AS u) AS l
    WHERE l.latest IS NOT NULL;
 END
 $$;

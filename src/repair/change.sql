@@ -77,6 +77,37 @@ BEGIN
 END
 $$;
 
+-- May a trigger of the table's owner change a row once more after it was changed?
+-- It fires when the statement is over, and so is not in what that returns.
+CREATE FUNCTION integrity.has_after_triggers(row_table regclass) RETURNS boolean
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+  SELECT EXISTS (SELECT FROM pg_catalog.pg_trigger AS t
+                   JOIN pg_catalog.pg_proc AS f ON f.oid = t.tgfoid
+                  WHERE t.tgrelid = $1 AND NOT t.tgisinternal AND t.tgenabled <> 'D'
+                    AND t.tgtype & 2 = 0    -- not BEFORE
+                    AND t.tgtype & 16 <> 0  -- UPDATE
+                    AND f.pronamespace <> 'integrity'::regnamespace)
+$$;
+
+-- The rows that are about to be mended, as they are, each with the rule for whose
+-- sake.
+CREATE FUNCTION integrity.note_mends(
+  row_table regclass, tids tid[], rules integrity.reference[], actions text[], mends text, cause text,
+  OUT causes integer[], OUT rows integrity.noted_row[])
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET row_security = off SET jit = off
+AS $$
+BEGIN
+  EXECUTE pg_catalog.format(
+    'SELECT pg_catalog.array_agg(%1$s), pg_catalog.array_agg(ROW($4, j.tid, j.before, j.key, j.broken)::integrity.noted_row)'
+    '  FROM (%2$s) AS j WHERE NOT j.doomed AND (%3$s)',
+    cause, integrity.judged_rows(row_table, rules, actions), mends)
+    INTO causes, rows
+    USING tids, ARRAY(SELECT r.rule_name FROM pg_catalog.unnest(rules) AS r),
+          ARRAY(SELECT r.referenced_table FROM pg_catalog.unnest(rules) AS r), row_table;
+END
+$$;
+
 -- Mends rows of one table: carries out the actions on those that are broken and
 -- that no action deletes. Rules and actions go in pairs; a rule whose action is
 -- NULL is only written down. Returns for each rule the rows that were changed and
@@ -96,9 +127,14 @@ DECLARE
   cause text;      -- the first rule that does
   figures text;
   counted text;
+  hands_on boolean;
+  log_later boolean := integrity.has_after_triggers(row_table);
+  mended record;
   noted integrity.noted_row[] := '{}';
   result bigint[];
   cascaded record;
+  causes integer[] := '{}';
+  mended_rows integrity.noted_row[] := '{}';
 BEGIN
   SELECT pg_catalog.array_agg(w.c ORDER BY w.c),
          pg_catalog.string_agg(pg_catalog.format('%I = %s', w.c, w.v), ', ' ORDER BY w.c)
@@ -119,11 +155,18 @@ BEGIN
     INTO figures, counted
     FROM pg_catalog.generate_subscripts(actions, 1) AS n;
 
-  tids := pg_catalog.array_remove(integrity.lock_rows(row_table, tids, 'no key update'), NULL);
-  -- A column that is mended may be a key itself.
-  IF EXISTS (SELECT FROM pg_catalog.unnest(integrity.handing_on()) AS f
-              WHERE integrity.hands_on(f, row_table, columns)) THEN
+  -- A column that is mended may be a key itself. Then no reference to it may
+  -- come in after we have looked for them.
+  hands_on := EXISTS (SELECT FROM pg_catalog.unnest(integrity.handing_on()) AS f
+                       WHERE integrity.hands_on(f, row_table, columns));
+  tids := pg_catalog.array_remove(
+    integrity.lock_rows(row_table, tids, CASE WHEN hands_on THEN 'update' ELSE 'no key update' END), NULL);
+  IF hands_on THEN
     noted := integrity.note_cascades(row_table, tids, columns);
+  END IF;
+  IF log_later THEN
+    SELECT m.causes, m.rows INTO causes, mended_rows
+      FROM integrity.note_mends(row_table, tids, rules, actions, mends, cause) AS m;
   END IF;
 
   result := integrity.execute_as_owner_in(row_table, path, pg_catalog.format($query$
@@ -139,13 +182,22 @@ BEGIN
     ), logged AS (
       INSERT INTO integrity.change (run_id, referencing_table, rule_name, changed_table, row_key, before, after, broken)
       SELECT $4, ($5)[j.cause], ($2)[j.cause], $6, j.key, j.before, j.after, j.broken
-        FROM compared AS j WHERE j.after IS NOT NULL
+        FROM compared AS j WHERE j.after IS NOT NULL AND %8$s
     )
     SELECT ARRAY[%7$s] FROM compared AS l WHERE l.after IS NOT NULL
     $query$,
-    integrity.judged_rows(row_table, rules, actions), integrity.table_name(row_table), assignments, cause, mends, figures, counted),
+    integrity.judged_rows(row_table, rules, actions), integrity.table_name(row_table), assignments, cause, mends, figures, counted,
+    CASE WHEN log_later THEN 'false' ELSE 'true' END),
     tids, names, key_tables, run_id, tables, row_table);
 
+  -- With what the table's own AFTER triggers have made of them.
+  FOR mended IN
+    SELECT u.cause, pg_catalog.array_agg(u.r ORDER BY u.i) AS rows
+      FROM (SELECT causes[i] AS cause, mended_rows[i] AS r, i FROM pg_catalog.generate_subscripts(mended_rows, 1) AS i) AS u
+     GROUP BY u.cause ORDER BY u.cause
+  LOOP
+    PERFORM integrity.log_noted(run_id, rules[mended.cause], mended.rows, path);
+  END LOOP;
   cascaded := integrity.log_noted(run_id, rules[1], noted, path);
   RETURN result || cascaded.rows_changed || cascaded.rows_deleted;
 END

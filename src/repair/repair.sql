@@ -117,6 +117,9 @@ CREATE FUNCTION integrity.lock_rule(referencing_table regclass, rule_name name) 
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
+  IF integrity.table_name(referencing_table) IS NULL THEN
+    RAISE undefined_table USING MESSAGE = pg_catalog.format('relation with OID %s does not exist', referencing_table::oid);
+  END IF;
   EXECUTE pg_catalog.format('LOCK TABLE ONLY %s IN ROW EXCLUSIVE MODE', integrity.table_name(referencing_table));
   RETURN integrity.find_rule(referencing_table, rule_name);
 END
@@ -209,6 +212,21 @@ AS $$
    ORDER BY b.row_table, b.batch
 $$;
 
+-- How many rows make a batch: 1,000, or fewer where rows are so large that
+-- their images would not fit into memory. What is compressed grows, so the size
+-- counts four times.
+CREATE FUNCTION integrity.rows_of_a_batch(regclass) RETURNS integer
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+  SELECT GREATEST(1, LEAST(1000, pg_catalog.min(
+           64 * 1024 * 1024 * CASE WHEN c.reltuples > 0 THEN c.reltuples
+                                   -- never analyzed: many small rows to a page, or few large ones out of line
+                                   ELSE 50 * pg_catalog.pg_relation_size(c.oid) / pg_catalog.current_setting('block_size')::integer END
+           / GREATEST(4 * pg_catalog.pg_table_size(c.oid), 1))))::integer
+    FROM (SELECT $1 AS relid UNION SELECT p.relid FROM pg_catalog.pg_partition_tree($1) AS p) AS t
+    JOIN pg_catalog.pg_class AS c ON c.oid = t.relid AND c.relkind = 'r' AND pg_catalog.pg_relation_size(c.oid) > 0
+$$;
+
 -- Works once on every rule that is broken. Rows are deleted from a table before
 -- those that they refer to: what they would hand on then meets no row that is
 -- broken still, and that the check of a foreign key would find fault with.
@@ -234,7 +252,7 @@ BEGIN
       rows_left := works[n].rows_broken_now;
       LOOP
         chunk := 0;
-        FOR part IN SELECT r.* FROM integrity.next_rows(works[n].rule, 1000, after_table, after_row) AS r LOOP
+        FOR part IN SELECT r.* FROM integrity.next_rows(works[n].rule, integrity.rows_of_a_batch((works[n].rule).referencing_table), after_table, after_row) AS r LOOP
           works := integrity.repair_rows(run_id, works, n, deleting, part.row_table, part.tids, path);
           chunk := chunk + pg_catalog.cardinality(part.tids);
           after_table := part.row_table;
@@ -261,6 +279,7 @@ DECLARE
   broken_after numeric;
   deleted_before numeric;
   deleted_after numeric;
+  passes integer := 0;
 BEGIN
   PERFORM integrity.settle_triggers();
   works := '{}';
@@ -318,7 +337,10 @@ BEGIN
       works[n] := integrity.look_again(works[n], deleted_after > deleted_before);
     END LOOP;
     broken_after := (SELECT pg_catalog.sum(w.references_broken_now) FROM pg_catalog.unnest(works) AS w);
-    EXIT WHEN broken_after >= broken_before AND deleted_after = deleted_before;
+    -- Deleting rows may break others, and so on. But a trigger that brings back
+    -- what was deleted must not keep us here.
+    passes := CASE WHEN broken_after < broken_before THEN 0 ELSE passes + 1 END;
+    EXIT WHEN broken_after >= broken_before AND (deleted_after = deleted_before OR passes >= 100);
   END LOOP;
 
   PERFORM integrity.log_rule(run_id, w, w.references_broken_now) FROM pg_catalog.unnest(works) AS w;
