@@ -9,7 +9,7 @@ LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
 AS $$
   SELECT regexp_replace(
            replace(replace(replace(replace(replace($1, '&', '&amp;'), '<', '&lt;'), '>', '&gt;'), '"', '&quot;'), '''', '&#39;'),
-           '[\u0001-\u0008\u000B\u000C\u000E-\u001F\u007F]', '&#65533;', 'g')
+           '[\u0001-\u0008\u000B\u000C\u000E-\u001F\u007F\uFFFE\uFFFF]', '&#65533;', 'g')
 $$;
 
 -- Where the axis of the scores begins, for the lowest score to be drawn: close
