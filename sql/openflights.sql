@@ -174,6 +174,8 @@ SELECT count(*) AS orphans FROM routes r WHERE source_id IS NOT NULL AND NOT EXI
     OR destination_id IS NOT NULL AND NOT EXISTS (SELECT FROM airports a WHERE a.id = r.destination_id);
 SELECT * FROM integrity.repair('routes');
 SELECT referencing_column, references_broken, status FROM public.integrity_report('routes') ORDER BY 1;
+-- Nothing is left that is broken, in the whole database.
+SELECT score, broken, unknown FROM integrity.health();
 SELECT outcome, rows, reason FROM integrity.undo((SELECT max(run_id) FROM integrity.run), dry_run => false);
 SELECT md5 = :'all_rows' AS undone FROM all_rows;
 ROLLBACK;
