@@ -30,6 +30,7 @@ struct Columns
 		Oid			type;		/* invalid: dropped, or not looked up yet */
 		Oid			ioparam;	/* for input */
 		FmgrInfo	proc;		/* the input or the output function */
+		FmgrInfo	back;		/* for input: the output function */
 	}			column[FLEXIBLE_ARRAY_MEMBER];
 };
 
@@ -114,7 +115,11 @@ prepare_column(ColumnCache cache, int i, Oid type, Direction direction)
 	if (direction == Direction::Out)
 		getTypeOutputInfo(type, &proc, &is_varlena);
 	else
+	{
+		getTypeOutputInfo(type, &proc, &is_varlena);
+		fmgr_info_cxt(proc, &column.back, cache.memory);
 		getTypeInputInfo(type, &proc, &column.ioparam);
+	}
 	fmgr_info_cxt(proc, &column.proc, cache.memory);
 	column.type = type;
 	return column;
@@ -259,6 +264,16 @@ row_of_image(TupleDesc desc, Jsonb *image, ColumnCache cache)
 		Columns::Column &column = prepare_column(cache, i, att->atttypid, Direction::In);
 
 		values[i] = InputFunctionCall(&column.proc, text, column.ioparam, att->atttypmod);
+
+		/*
+		 * The text was made by the type that the column had then. One that it
+		 * has got since may take it for another value: a timestamp without
+		 * time zone for one in GMT, 1.25 for 1.3.
+		 */
+		if (text && strcmp(OutputFunctionCall(&column.back, values[i]), text) != 0)
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_TEXT_REPRESENTATION),
+					 errmsg("column \"%s\" has another type since, which takes its value for another one", NameStr(att->attname))));
 	}
 	if (used != JB_ROOT_COUNT(image))
 		report_unknown_column(image, desc);
