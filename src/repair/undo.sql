@@ -109,8 +109,10 @@ $$;
 -- What is to be put back, in portions of one kind that fit into memory, in the
 -- order in which to do it: what refers to a row after that row, and the other
 -- way round where rows go away. These, and rows without a key, go backwards in
--- time: one without a key may have become what another was.
-CREATE FUNCTION integrity.undo_portions(run_id bigint, skipped bigint[]) RETURNS TABLE (
+-- time: one without a key may have become what another was. Where it has to be
+-- judged what is broken by now, all that is there already is taken before what
+-- it refers to: else it would seem broken by what this undo itself has done.
+CREATE FUNCTION integrity.undo_portions(run_id bigint, is_judged boolean, skipped bigint[]) RETURNS TABLE (
   changed_table regclass, deletes boolean, inserts boolean, columns text[], changed_columns text[], items integrity.net_change[])
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET jit = off
 AS $$
@@ -139,7 +141,9 @@ BEGIN
              pg_catalog.sum(pg_catalog.pg_column_size(s.net)) OVER w AS bytes,
              pg_catalog.lag(s.shape) OVER w IS DISTINCT FROM s.shape AS turns
         FROM shaped AS s
-      WINDOW w AS (ORDER BY s.deletes, CASE WHEN s.deletes THEN - s.depth ELSE s.depth END, (s.net).changed_table::oid,
+      WINDOW w AS (ORDER BY CASE WHEN is_judged THEN s.inserts ELSE s.deletes END,
+                            CASE WHEN s.deletes OR (is_judged AND NOT s.inserts) THEN - s.depth ELSE s.depth END,
+                            (s.net).changed_table::oid, s.deletes,
                             CASE WHEN s.deletes OR (s.net).row_key IS NULL THEN - (s.net).n END NULLS FIRST, s.shape, (s.net).n
                    ROWS UNBOUNDED PRECEDING)
     ), numbered AS (
@@ -168,7 +172,7 @@ DECLARE
   unchecked integrity.unchecked_row[] := '{}';
 BEGIN
   left_alone := '{}';
-  FOR portion IN SELECT p.* FROM integrity.undo_portions(run_id, skipped) AS p LOOP
+  FOR portion IN SELECT p.* FROM integrity.undo_portions(run_id, kind = 'undo', skipped) AS p LOOP
     how := integrity.undo_statements(portion.changed_table, portion.columns, portion.changed_columns,
                                      portion.inserts, portion.deletes);
     IF how.problem IS NOT NULL THEN
@@ -312,8 +316,9 @@ $$;
  *
  * References come back as they were: those that were broken when the run came to the row are broken again, and
  * neither rules nor foreign keys hinder that. All others are checked as by an INSERT or UPDATE, and their keys
- * locked. So a row that refers to a key that has gone since is left alone. A row that an undo is to delete and that
- * is referenced by rows which stay is left alone, too, whatever ON DELETE says. Deferred constraints are checked at
+ * locked. So a row that refers to a key that has gone since is left alone. A row that an undo is to delete, or whose
+ * key it is to change back, and that is referenced by rows which stay as they are is left alone, too, whatever
+ * ON DELETE and ON UPDATE say: an undo changes the rows of its run and no others. Deferred constraints are checked at
  * once.
  *
  * A rule that gets broken references back is not valid from then on, whoever may have validated it since.
