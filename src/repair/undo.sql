@@ -28,22 +28,51 @@ AS $$
            GROUP BY e.key) AS m
 $$;
 
+-- The repair that a run goes back to: an undo takes back a run, which may be an undo
+-- itself. If that was forgotten, its number still tells which runs belong together.
+CREATE FUNCTION integrity.root_run(run_id bigint) RETURNS bigint
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+  WITH RECURSIVE up (run_id, steps) AS (
+    SELECT $1, 0
+    UNION ALL
+    SELECT r.undoes, u.steps + 1 FROM up AS u JOIN integrity.run AS r ON r.run_id = u.run_id WHERE r.undoes < r.run_id
+  )
+  SELECT u.run_id FROM up AS u ORDER BY u.steps DESC LIMIT 1
+$$;
+
 -- What a run did, one row for each row of a table: several changes of a row
--- with a key are one, as far as nobody else has changed it in between. undone: an undo has taken it back, and was not undone itself.
+-- with a key are one, as far as nobody else has changed it in between.
+--
+-- undone: the row is not as the run has made it, because another run of its family
+-- was there since, the repair, all undos of it, and the undos of these. Runs an
+-- even number of steps away from the repair do what it did, the others the
+-- opposite; so a change is undone if the latest one that goes back to the same
+-- change of the repair was of the other kind.
 CREATE FUNCTION integrity.net_changes(run_id bigint, OUT net integrity.net_change, OUT undone boolean) RETURNS SETOF record
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
-  WITH RECURSIVE answer (origin, run_id, change_id, sign) AS (
-    SELECT c.undoes, c.run_id, c.change_id, 1
-      FROM integrity.run AS r JOIN integrity.change AS c ON c.run_id = r.run_id
-     WHERE r.undoes = $1 AND c.undoes IS NOT NULL
+  WITH RECURSIVE root AS MATERIALIZED (
+    SELECT integrity.root_run($1) AS run_id
+  ), family (origin, changed_table, run_id, change_id, opposite) AS (
+    SELECT COALESCE(c.undoes, c.change_id), c.changed_table, c.run_id, c.change_id, r.undoes IS NOT NULL
+      FROM root AS t
+      JOIN integrity.run AS r ON r.run_id = t.run_id OR r.undoes = t.run_id
+      JOIN integrity.change AS c ON c.run_id = r.run_id
+     WHERE r.undoes IS NULL OR c.undoes IS NOT NULL
     UNION ALL
-    SELECT a.origin, c.run_id, c.change_id, - a.sign
-      FROM answer AS a
-      JOIN integrity.run AS r ON r.undoes = a.run_id
-      JOIN integrity.change AS c ON c.run_id = r.run_id AND c.undoes = a.change_id
+    SELECT f.origin, c.changed_table, c.run_id, c.change_id, NOT f.opposite
+      FROM family AS f
+      JOIN integrity.run AS r ON r.undoes = f.run_id AND r.run_id > f.run_id
+      -- a row of another table is somebody's invention
+      JOIN integrity.change AS c ON c.run_id = r.run_id AND c.undoes = f.change_id AND c.changed_table = f.changed_table
+     WHERE f.run_id <> (SELECT t.run_id FROM root AS t)
+  ), latest AS (
+    SELECT DISTINCT ON (f.origin, f.changed_table::oid) f.origin, f.changed_table, f.opposite
+      FROM family AS f ORDER BY f.origin, f.changed_table::oid, f.change_id DESC
   ), taken_back AS (
-    SELECT a.origin FROM answer AS a GROUP BY a.origin HAVING pg_catalog.sum(a.sign) > 0
+    SELECT f.change_id FROM family AS f JOIN latest AS l ON l.origin = f.origin AND l.changed_table = f.changed_table
+     WHERE f.run_id = $1 AND l.opposite <> f.opposite
   ), whole AS (
     SELECT c.*, CASE WHEN c.after IS NOT NULL THEN COALESCE(c.before, '{}') || c.after END AS image
       FROM integrity.change AS c
@@ -71,7 +100,7 @@ AS $$
      GROUP BY c.changed_table, c.row_key, CASE WHEN c.row_key IS NULL THEN c.change_id END, c.chain
   )
   SELECT (j.n, j.changed_table, j.row_key, j.before, j.after, j.broken, j.referencing_table, j.rule_name, NULL)::integrity.net_change,
-         EXISTS (SELECT FROM taken_back AS t WHERE t.origin = j.n)
+         EXISTS (SELECT FROM taken_back AS t WHERE t.change_id = j.n)
     FROM joined AS j
    WHERE j.before IS DISTINCT FROM j.after
 $$;
@@ -257,8 +286,9 @@ BEGIN
       HINT = pg_catalog.format('Run %s has changed rows of that table, and is undone as a whole.', $1);
   END LOOP;
   PERFORM integrity.settle_triggers();
-  -- Two at a time would both bring back the same rows.
-  PERFORM pg_catalog.pg_advisory_xact_lock('integrity.run'::regclass::oid::bigint::bit(32)::integer, ($1 % 2147483648)::integer);
+  -- Two at a time would both bring back the same rows, also if they take back different runs of one family.
+  PERFORM pg_catalog.pg_advisory_xact_lock('integrity.run'::regclass::oid::bigint::bit(32)::integer,
+                                           (integrity.root_run($1) % 2147483648)::integer);
 
   LOOP
     BEGIN
@@ -284,7 +314,8 @@ BEGIN
   RETURN QUERY
     SELECT undo_id, u.t, 'restored', u.n, NULL::bigint, NULL::jsonb, NULL::text, $2
       FROM ROWS FROM (pg_catalog.unnest(restored_tables), pg_catalog.unnest(restored_rows)) AS u (t, n);
-  IF EXISTS (SELECT FROM integrity.run AS r WHERE r.undoes = $1 AND r.run_id IS DISTINCT FROM undo_id) THEN
+  IF EXISTS (SELECT FROM integrity.run AS r WHERE r.run_id > $1 AND r.undoes IS NOT NULL AND r.run_id IS DISTINCT FROM undo_id
+                AND integrity.root_run(r.run_id) = integrity.root_run($1)) THEN
     RETURN QUERY
       SELECT undo_id, (n.net).changed_table, 'undone already', pg_catalog.count(*), NULL::bigint, NULL::jsonb, NULL::text, $2
         FROM integrity.net_changes($1) AS n WHERE n.undone
