@@ -104,10 +104,12 @@ adapt_trigger(Trigger *trigger, const Functions &functions)
 				trigger->tgfoid = functions.refuse_delete;
 			else if (trigger->tgfoid == functions.guard_deferred)
 				trigger->tgtype &= ~TRIGGER_TYPE_UPDATE;
-			else
-				return;
 	}
-	/* What is in the way is to be known at once, row by row, not at commit. */
+
+	/*
+	 * What is in the way is to be known at once, row by row, not at commit: that
+	 * goes for unique and exclusion constraints and for triggers of users, too.
+	 */
 	trigger->tgdeferrable = false;
 	trigger->tginitdeferred = false;
 }

@@ -349,8 +349,8 @@ $$;
  * neither rules nor foreign keys hinder that. All others are checked as by an INSERT or UPDATE, and their keys
  * locked. So a row that refers to a key that has gone since is left alone. A row that an undo is to delete, or whose
  * key it is to change back, and that is referenced by rows which stay as they are is left alone, too, whatever
- * ON DELETE and ON UPDATE say: an undo changes the rows of its run and no others. Deferred constraints are checked at
- * once.
+ * ON DELETE and ON UPDATE say: an undo changes the rows of its run and no others. Deferrable constraints, and constraint
+ * triggers, are checked at once.
  *
  * A rule that gets broken references back is not valid from then on, whoever may have validated it since.
  *
