@@ -14,9 +14,12 @@
  * changed. DISABLE TRIGGER would hold for whatever triggers of users do
  * meanwhile, too, and lock out writers.
  *
- * The same way a DELETE is kept from spreading. Undo takes away rows that an
- * earlier undo had brought back. Rows that refer to them since are not its
- * to change, so every action on delete becomes NO ACTION.
+ * The same way the statements are kept from spreading. Undo takes away rows that
+ * an earlier undo had brought back, and gives rows the keys again that they had.
+ * Rows that refer to what goes with that are not its to change, but for those
+ * that the run has changed, too, and these it puts back itself. So every action
+ * becomes NO ACTION: on delete at the end of the statement; on update by hand
+ * with the other checks, when the referring rows of the same undo have followed.
  */
 #include "image.h"
 #include "owner.h"
@@ -44,9 +47,34 @@ struct Functions
 {
 	Oid			check;
 	Oid			guard_delete;
+	Oid			guard_update;
 	Oid			guard_deferred;
 	Oid			refuse_delete;
 };
+
+Functions
+look_up_functions()
+{
+	return {function_oid("check_reference"), function_oid("guard_delete"), function_oid("guard_update"),
+		function_oid("guard_deferred"), function_oid("refuse_delete")};
+}
+
+/* The triggers by which a native foreign key answers for an UPDATE of the referenced table. */
+bool
+is_update_action(Oid function)
+{
+	switch (function)
+	{
+		case F_RI_FKEY_CASCADE_UPD:
+		case F_RI_FKEY_SETNULL_UPD:
+		case F_RI_FKEY_SETDEFAULT_UPD:
+		case F_RI_FKEY_RESTRICT_UPD:
+		case F_RI_FKEY_NOACTION_UPD:
+			return true;
+		default:
+			return false;
+	}
+}
 
 void
 adapt_trigger(Trigger *trigger, const Functions &functions)
@@ -66,17 +94,22 @@ adapt_trigger(Trigger *trigger, const Functions &functions)
 		case F_RI_FKEY_NOACTION_DEL:
 			break;
 		default:
-			if (trigger->tgfoid == functions.check)
+			if (trigger->tgfoid == functions.check || trigger->tgfoid == functions.guard_update ||
+				is_update_action(trigger->tgfoid))
 			{
 				trigger->tgenabled = TRIGGER_DISABLED;
 				return;
 			}
 			if (trigger->tgfoid == functions.guard_delete)
 				trigger->tgfoid = functions.refuse_delete;
-			else if (trigger->tgfoid != functions.guard_deferred)
-				return;
+			else if (trigger->tgfoid == functions.guard_deferred)
+				trigger->tgtype &= ~TRIGGER_TYPE_UPDATE;
 	}
-	/* What is in the way is to be known at once, row by row, not at commit. */
+
+	/*
+	 * What is in the way is to be known at once, row by row, not at commit: that
+	 * goes for unique and exclusion constraints and for triggers of users, too.
+	 */
 	trigger->tgdeferrable = false;
 	trigger->tginitdeferred = false;
 }
@@ -84,8 +117,7 @@ adapt_trigger(Trigger *trigger, const Functions &functions)
 void
 adapt_triggers(EState *estate, Oid table)
 {
-	Functions	functions = {function_oid("check_reference"), function_oid("guard_delete"),
-		function_oid("guard_deferred"), function_oid("refuse_delete")};
+	Functions	functions = look_up_functions();
 	ListCell   *cell;
 
 	foreach(cell, estate->es_opened_result_relations)
@@ -245,6 +277,77 @@ check_foreign_key(Relation rel, Trigger *trigger, const ForeignKeyCacheInfo &key
 	RI_FKey_check_ins(fcinfo);
 }
 
+/*
+ * NO ACTION for the rules of a referenced table, whatever they say: raises if a
+ * key of the row is gone and still referenced. "now" is null for a row that is
+ * gone.
+ */
+void
+refuse_lost_keys(Relation rel, Scope scope, TupleTableSlot *before, TupleTableSlot *now)
+{
+	Guarded		guarded = collect_and_lock(rel, Event::Truncate, scope);
+
+	for (int i = 0; i < guarded.count; i++)
+	{
+		AttrNumber	column = guarded.rules[i].key;
+		Layout		layout = layout_of_column(rel, column);
+		Datum		key;
+		Datum		new_key;
+
+		if (!key_of(before, column, layout, &key) ||
+			(now && key_of(now, column, layout, &new_key) && compare_images(key, new_key, layout) == 0))
+			continue;
+		require_working(*guarded.rules[i].rule);
+		refuse_if_referenced(guarded.rules[i], rel, key, false);
+	}
+}
+
+/* The same for a native foreign key: the check of ON UPDATE NO ACTION. */
+void
+refuse_lost_native_key(Relation rel, Trigger *trigger, TupleTableSlot *before, TupleTableSlot *now)
+{
+	if (!RI_FKey_pk_upd_check_required(trigger, rel, before, now))
+		return;
+
+	LOCAL_FCINFO(fcinfo, 0);
+	TriggerData data = {};
+
+	data.type = T_TriggerData;
+	data.tg_event = TRIGGER_EVENT_UPDATE | TRIGGER_EVENT_ROW;
+	data.tg_relation = rel;
+	data.tg_trigslot = before;
+	data.tg_trigtuple = ExecFetchSlotHeapTuple(before, false, nullptr);
+	data.tg_newslot = now;
+	data.tg_newtuple = now ? ExecFetchSlotHeapTuple(now, false, nullptr) : nullptr;
+	data.tg_trigger = trigger;
+	InitFunctionCallInfoData(*fcinfo, nullptr, 0, InvalidOid, reinterpret_cast<Node *>(&data), nullptr);
+	RI_FKey_noaction_upd(fcinfo);
+}
+
+/* Raises if the row was updated, and a key that it had is gone and still referenced. */
+void
+check_keys(Relation rel, TupleTableSlot *before, TupleTableSlot *now)
+{
+	Functions	functions = look_up_functions();
+	TriggerDesc *triggers = CopyTriggerDesc(rel->trigdesc);
+	bool		guarded = false;
+
+	for (int i = 0; triggers && i < triggers->numtriggers; i++)
+	{
+		Trigger    *trigger = &triggers->triggers[i];
+
+		CHECK_FOR_INTERRUPTS();
+		if (!rule_fires(trigger->tgenabled))
+			continue;
+		if (is_update_action(trigger->tgfoid))
+			refuse_lost_native_key(rel, trigger, before, now);
+		else if (trigger->tgfoid == functions.guard_update || trigger->tgfoid == functions.guard_deferred)
+			guarded = true;
+	}
+	if (guarded)
+		refuse_lost_keys(rel, Scope::All, before, now);
+}
+
 /* Every check that an INSERT of the row, or the UPDATE that made it, would have fired. */
 void
 check_references(Relation rel, TupleTableSlot *now, TupleTableSlot *before, Jsonb *broken)
@@ -324,7 +427,7 @@ integrity_write_unchecked(PG_FUNCTION_ARGS)
 /*
  * check_restored(table, tid, image of the row as it was, or null if it was not
  * there, broken): checks the row that write_unchecked() wrote, in its latest
- * version.
+ * version, and that nothing refers to a key that it has lost.
  */
 PGDLLEXPORT Datum
 integrity_check_restored(PG_FUNCTION_ARGS)
@@ -361,6 +464,9 @@ integrity_check_restored(PG_FUNCTION_ARGS)
 
 	TupleTableSlot *now = live_version(rel, *reinterpret_cast<ItemPointer>(PG_GETARG_POINTER(1)));
 
+	/* A row that a trigger has deleted since has lost its key all the same. */
+	if (before)
+		check_keys(rel, before, now);
 	if (now)
 	{
 		check_references(rel, now, before, PG_ARGISNULL(3) ? nullptr : PG_GETARG_JSONB_P(3));
@@ -384,18 +490,7 @@ integrity_refuse_delete(PG_FUNCTION_ARGS)
 		!TRIGGER_FIRED_BY_DELETE(data->tg_event))
 		wrong_event(data, "refuse_delete", "AFTER DELETE FOR EACH ROW");
 
-	Relation	rel = data->tg_relation;
-	Guarded		guarded = collect_and_lock(rel, Event::Truncate, scope_of(data));
-
-	for (int i = 0; i < guarded.count; i++)
-	{
-		AttrNumber	column = guarded.rules[i].key;
-		Datum		key;
-
-		require_working(*guarded.rules[i].rule);
-		if (key_of(data->tg_trigslot, column, layout_of_column(rel, column), &key))
-			refuse_if_referenced(guarded.rules[i], rel, key, false);
-	}
+	refuse_lost_keys(data->tg_relation, scope_of(data), data->tg_trigslot, nullptr);
 	return Datum{};
 }
 }

@@ -4,9 +4,10 @@
  */
 
 -- As execute_as_owner_in(), but the rows that the statement itself inserts or
--- updates in the table are not checked, and a DELETE is refused where it would
--- spread. Who calls this owns the table, and could drop its foreign keys too;
--- undo() has every row checked by check_restored() before it is done.
+-- updates in the table are not checked, a DELETE is refused where it would
+-- spread, and an UPDATE does not spread. Who calls this owns the table, and could
+-- drop its foreign keys too; undo() has every row checked by check_restored()
+-- before it is done.
 CREATE FUNCTION integrity.write_unchecked("table" regclass, search_path text, command text, VARIADIC arguments "any")
 	RETURNS bigint[]
 	LANGUAGE c VOLATILE

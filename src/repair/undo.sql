@@ -28,22 +28,51 @@ AS $$
            GROUP BY e.key) AS m
 $$;
 
+-- The repair that a run goes back to: an undo takes back a run, which may be an undo
+-- itself. If that was forgotten, its number still tells which runs belong together.
+CREATE FUNCTION integrity.root_run(run_id bigint) RETURNS bigint
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+  WITH RECURSIVE up (run_id, steps) AS (
+    SELECT $1, 0
+    UNION ALL
+    SELECT r.undoes, u.steps + 1 FROM up AS u JOIN integrity.run AS r ON r.run_id = u.run_id WHERE r.undoes < r.run_id
+  )
+  SELECT u.run_id FROM up AS u ORDER BY u.steps DESC LIMIT 1
+$$;
+
 -- What a run did, one row for each row of a table: several changes of a row
--- with a key are one, as far as nobody else has changed it in between. undone: an undo has taken it back, and was not undone itself.
+-- with a key are one, as far as nobody else has changed it in between.
+--
+-- undone: the row is not as the run has made it, because another run of its family
+-- was there since, the repair, all undos of it, and the undos of these. Runs an
+-- even number of steps away from the repair do what it did, the others the
+-- opposite; so a change is undone if the latest one that goes back to the same
+-- change of the repair was of the other kind.
 CREATE FUNCTION integrity.net_changes(run_id bigint, OUT net integrity.net_change, OUT undone boolean) RETURNS SETOF record
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
-  WITH RECURSIVE answer (origin, run_id, change_id, sign) AS (
-    SELECT c.undoes, c.run_id, c.change_id, 1
-      FROM integrity.run AS r JOIN integrity.change AS c ON c.run_id = r.run_id
-     WHERE r.undoes = $1 AND c.undoes IS NOT NULL
+  WITH RECURSIVE root AS MATERIALIZED (
+    SELECT integrity.root_run($1) AS run_id
+  ), family (origin, changed_table, run_id, change_id, opposite) AS (
+    SELECT COALESCE(c.undoes, c.change_id), c.changed_table, c.run_id, c.change_id, r.undoes IS NOT NULL
+      FROM root AS t
+      JOIN integrity.run AS r ON r.run_id = t.run_id OR r.undoes = t.run_id
+      JOIN integrity.change AS c ON c.run_id = r.run_id
+     WHERE r.undoes IS NULL OR c.undoes IS NOT NULL
     UNION ALL
-    SELECT a.origin, c.run_id, c.change_id, - a.sign
-      FROM answer AS a
-      JOIN integrity.run AS r ON r.undoes = a.run_id
-      JOIN integrity.change AS c ON c.run_id = r.run_id AND c.undoes = a.change_id
+    SELECT f.origin, c.changed_table, c.run_id, c.change_id, NOT f.opposite
+      FROM family AS f
+      JOIN integrity.run AS r ON r.undoes = f.run_id AND r.run_id > f.run_id
+      -- a row of another table is somebody's invention
+      JOIN integrity.change AS c ON c.run_id = r.run_id AND c.undoes = f.change_id AND c.changed_table = f.changed_table
+     WHERE f.run_id <> (SELECT t.run_id FROM root AS t)
+  ), latest AS (
+    SELECT DISTINCT ON (f.origin, f.changed_table::oid) f.origin, f.changed_table, f.opposite
+      FROM family AS f ORDER BY f.origin, f.changed_table::oid, f.change_id DESC
   ), taken_back AS (
-    SELECT a.origin FROM answer AS a GROUP BY a.origin HAVING pg_catalog.sum(a.sign) > 0
+    SELECT f.change_id FROM family AS f JOIN latest AS l ON l.origin = f.origin AND l.changed_table = f.changed_table
+     WHERE f.run_id = $1 AND l.opposite <> f.opposite
   ), whole AS (
     SELECT c.*, CASE WHEN c.after IS NOT NULL THEN COALESCE(c.before, '{}') || c.after END AS image
       FROM integrity.change AS c
@@ -71,7 +100,7 @@ AS $$
      GROUP BY c.changed_table, c.row_key, CASE WHEN c.row_key IS NULL THEN c.change_id END, c.chain
   )
   SELECT (j.n, j.changed_table, j.row_key, j.before, j.after, j.broken, j.referencing_table, j.rule_name, NULL)::integrity.net_change,
-         EXISTS (SELECT FROM taken_back AS t WHERE t.origin = j.n)
+         EXISTS (SELECT FROM taken_back AS t WHERE t.change_id = j.n)
     FROM joined AS j
    WHERE j.before IS DISTINCT FROM j.after
 $$;
@@ -109,8 +138,10 @@ $$;
 -- What is to be put back, in portions of one kind that fit into memory, in the
 -- order in which to do it: what refers to a row after that row, and the other
 -- way round where rows go away. These, and rows without a key, go backwards in
--- time: one without a key may have become what another was.
-CREATE FUNCTION integrity.undo_portions(run_id bigint, skipped bigint[]) RETURNS TABLE (
+-- time: one without a key may have become what another was. Where it has to be
+-- judged what is broken by now, all that is there already is taken before what
+-- it refers to: else it would seem broken by what this undo itself has done.
+CREATE FUNCTION integrity.undo_portions(run_id bigint, is_judged boolean, skipped bigint[]) RETURNS TABLE (
   changed_table regclass, deletes boolean, inserts boolean, columns text[], changed_columns text[], items integrity.net_change[])
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET jit = off
 AS $$
@@ -139,7 +170,9 @@ BEGIN
              pg_catalog.sum(pg_catalog.pg_column_size(s.net)) OVER w AS bytes,
              pg_catalog.lag(s.shape) OVER w IS DISTINCT FROM s.shape AS turns
         FROM shaped AS s
-      WINDOW w AS (ORDER BY s.deletes, CASE WHEN s.deletes THEN - s.depth ELSE s.depth END, (s.net).changed_table::oid,
+      WINDOW w AS (ORDER BY CASE WHEN is_judged THEN s.inserts ELSE s.deletes END,
+                            CASE WHEN s.deletes OR (is_judged AND NOT s.inserts) THEN - s.depth ELSE s.depth END,
+                            (s.net).changed_table::oid, s.deletes,
                             CASE WHEN s.deletes OR (s.net).row_key IS NULL THEN - (s.net).n END NULLS FIRST, s.shape, (s.net).n
                    ROWS UNBOUNDED PRECEDING)
     ), numbered AS (
@@ -168,7 +201,7 @@ DECLARE
   unchecked integrity.unchecked_row[] := '{}';
 BEGIN
   left_alone := '{}';
-  FOR portion IN SELECT p.* FROM integrity.undo_portions(run_id, skipped) AS p LOOP
+  FOR portion IN SELECT p.* FROM integrity.undo_portions(run_id, kind = 'undo', skipped) AS p LOOP
     how := integrity.undo_statements(portion.changed_table, portion.columns, portion.changed_columns,
                                      portion.inserts, portion.deletes);
     IF how.problem IS NOT NULL THEN
@@ -253,8 +286,9 @@ BEGIN
       HINT = pg_catalog.format('Run %s has changed rows of that table, and is undone as a whole.', $1);
   END LOOP;
   PERFORM integrity.settle_triggers();
-  -- Two at a time would both bring back the same rows.
-  PERFORM pg_catalog.pg_advisory_xact_lock('integrity.run'::regclass::oid::bigint::bit(32)::integer, ($1 % 2147483648)::integer);
+  -- Two at a time would both bring back the same rows, also if they take back different runs of one family.
+  PERFORM pg_catalog.pg_advisory_xact_lock('integrity.run'::regclass::oid::bigint::bit(32)::integer,
+                                           (integrity.root_run($1) % 2147483648)::integer);
 
   LOOP
     BEGIN
@@ -280,7 +314,8 @@ BEGIN
   RETURN QUERY
     SELECT undo_id, u.t, 'restored', u.n, NULL::bigint, NULL::jsonb, NULL::text, $2
       FROM ROWS FROM (pg_catalog.unnest(restored_tables), pg_catalog.unnest(restored_rows)) AS u (t, n);
-  IF EXISTS (SELECT FROM integrity.run AS r WHERE r.undoes = $1 AND r.run_id IS DISTINCT FROM undo_id) THEN
+  IF EXISTS (SELECT FROM integrity.run AS r WHERE r.run_id > $1 AND r.undoes IS NOT NULL AND r.run_id IS DISTINCT FROM undo_id
+                AND integrity.root_run(r.run_id) = integrity.root_run($1)) THEN
     RETURN QUERY
       SELECT undo_id, (n.net).changed_table, 'undone already', pg_catalog.count(*), NULL::bigint, NULL::jsonb, NULL::text, $2
         FROM integrity.net_changes($1) AS n WHERE n.undone
@@ -312,9 +347,10 @@ $$;
  *
  * References come back as they were: those that were broken when the run came to the row are broken again, and
  * neither rules nor foreign keys hinder that. All others are checked as by an INSERT or UPDATE, and their keys
- * locked. So a row that refers to a key that has gone since is left alone. A row that an undo is to delete and that
- * is referenced by rows which stay is left alone, too, whatever ON DELETE says. Deferred constraints are checked at
- * once.
+ * locked. So a row that refers to a key that has gone since is left alone. A row that an undo is to delete, or whose
+ * key it is to change back, and that is referenced by rows which stay as they are is left alone, too, whatever
+ * ON DELETE and ON UPDATE say: an undo changes the rows of its run and no others. Deferrable constraints, and constraint
+ * triggers, are checked at once.
  *
  * A rule that gets broken references back is not valid from then on, whoever may have validated it since.
  *
