@@ -61,6 +61,24 @@ DELETE FROM mallory.t;
 \echo :SQLSTATE
 SELECT count(*) FROM integrity.change WHERE run_id = :run;
 
+-- 4. Numbers of runs to come, and a forged undo of somebody else's run.
+CREATE TABLE hostile_s (id int PRIMARY KEY);
+CREATE TABLE hostile_p (id int, a int[]);
+INSERT INTO hostile_s VALUES (1);
+INSERT INTO hostile_p VALUES (1, '{1,9}');
+SELECT integrity.add_reference('hostile_p', 'a', 'hostile_s', on_delete => 'delete row', enforced => false);
+SELECT run_id AS run FROM integrity.repair('hostile_p', dry_run => false) \gset
+SET ROLE regress_mallory;
+INSERT INTO integrity.run (run_id, kind) OVERRIDING SYSTEM VALUE VALUES (:run + 1, 'repair');
+\echo :SQLSTATE
+INSERT INTO integrity.run (kind, undoes) VALUES ('undo', :run);
+INSERT INTO integrity.change (run_id, referencing_table, rule_name, changed_table, before, undoes)
+SELECT (SELECT max(run_id) FROM integrity.run WHERE role_name = 'regress_mallory'), 'mallory.t', 'x', 'mallory.t', '{}', change_id
+  FROM generate_series(1, 100000) AS change_id;
+RESET ROLE;
+SELECT outcome, rows, reason FROM integrity.undo(:run, dry_run => false);
+TABLE hostile_p;
+DROP TABLE hostile_p, hostile_s;
 DROP SCHEMA mallory CASCADE;
 DELETE FROM integrity.run WHERE run_id > :before;
 DROP ROLE regress_mallory;

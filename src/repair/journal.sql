@@ -134,11 +134,12 @@ CREATE POLICY own ON integrity.change USING (integrity.owns(changed_table));
 -- What is finished is complete. Whoever could add a table of theirs to it would keep its owner from undoing it.
 CREATE POLICY complete ON integrity.change AS RESTRICTIVE FOR INSERT WITH CHECK (
   EXISTS (SELECT FROM integrity.run r WHERE r.run_id OPERATOR(pg_catalog.=) change.run_id AND r.finished IS NULL));
-GRANT SELECT, INSERT, DELETE ON integrity.run TO PUBLIC;
-GRANT UPDATE (finished) ON integrity.run TO PUBLIC;
+-- Numbers are not for anyone to choose: whoever took those to come would keep others from repairing.
+GRANT SELECT, INSERT (kind, role_name, parameters, undoes, started, finished), UPDATE (finished), DELETE ON integrity.run TO PUBLIC;
 GRANT SELECT, INSERT ON integrity.run_rule TO PUBLIC;
 GRANT UPDATE (references_broken_after, rows_changed, rows_deleted) ON integrity.run_rule TO PUBLIC;
-GRANT SELECT, INSERT, UPDATE (after), DELETE ON integrity.change TO PUBLIC;
+GRANT SELECT, INSERT (run_id, referencing_table, rule_name, changed_table, row_key, before, after, broken, undoes),
+  UPDATE (after), DELETE ON integrity.change TO PUBLIC;
 
 SELECT pg_catalog.pg_extension_config_dump('integrity.run', '');
 SELECT pg_catalog.pg_extension_config_dump('integrity.run_run_id_seq', '');
