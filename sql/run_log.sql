@@ -51,6 +51,35 @@ SELECT integrity.check_restored(NULL, NULL, NULL, NULL);
 CREATE TABLE b (id int PRIMARY KEY, ids int[]);
 INSERT INTO b VALUES (1, '{1}');
 INSERT INTO integrity.change (run_id, referencing_table, rule_name, changed_table, before) VALUES (:run_id, 'b', 'ids', 'b', '{}');
+-- Nor to one that is at work, or was interrupted: it is not theirs to open, nor is it open still when another role takes over
+-- the session. Nor can a number be taken in advance.
+SET ROLE regress_log_alice;
+BEGIN;
+INSERT INTO integrity.run (kind) VALUES ('repair') RETURNING run_id AS at_work \gset
+SELECT integrity.open_run(:at_work);
+INSERT INTO integrity.change (run_id, referencing_table, rule_name, changed_table, before) VALUES (:at_work, 'a', 'ids', 'a', '{}');
+COMMIT;
+SET ROLE regress_log_bob;
+INSERT INTO integrity.change (run_id, referencing_table, rule_name, changed_table, before) VALUES (:at_work, 'b', 'ids', 'b', '{}');
+\set VERBOSITY sqlstate
+SELECT integrity.open_run(:at_work);
+\set VERBOSITY terse
+SELECT integrity.open_run(0);
+INSERT INTO integrity.run (run_id, kind) OVERRIDING SYSTEM VALUE VALUES (2000000000, 'repair');
+INSERT INTO integrity.change (run_id, change_id, referencing_table, rule_name, changed_table) OVERRIDING SYSTEM VALUE
+VALUES (:at_work, 2000000000, 'b', 'ids', 'b');
+-- a run that was rolled back is closed, too
+BEGIN;
+SAVEPOINT s;
+INSERT INTO integrity.run (kind) VALUES ('repair') RETURNING run_id AS rolled_back \gset
+SELECT integrity.open_run(:rolled_back);
+ROLLBACK TO s;
+INSERT INTO integrity.change (run_id, referencing_table, rule_name, changed_table, before) VALUES (:rolled_back, 'b', 'ids', 'b', '{}');
+ROLLBACK;
+RESET ROLE;
+SELECT count(*) FROM integrity.change WHERE run_id = :at_work;
+DELETE FROM integrity.run WHERE run_id = :at_work;
+SET ROLE regress_log_bob;
 -- Changes of two owners in one run, as in one of a superuser: neither can undo it, a superuser can.
 RESET ROLE;
 INSERT INTO integrity.change (run_id, referencing_table, rule_name, changed_table, row_key, before, after)
@@ -141,7 +170,10 @@ INSERT INTO integrity.run (kind, started) VALUES ('repair', '2020-01-01') RETURN
 INSERT INTO integrity.run (kind, started, undoes) VALUES ('undo', '2020-01-02', :bobs) RETURNING run_id AS undo \gset
 INSERT INTO integrity.run (kind, started, undoes) VALUES ('undo', '2020-01-03', :undo);
 INSERT INTO integrity.run (kind, started) VALUES ('repair', '2022-01-01');
+BEGIN;
+SELECT integrity.open_run(:bobs);
 INSERT INTO integrity.change (run_id, referencing_table, rule_name, changed_table, before) VALUES (:bobs, 'b', 'ids', 'b', '{}');
+COMMIT;
 SET ROLE regress_log_alice;
 INSERT INTO integrity.run (kind, started, undoes) VALUES ('undo', '2019-01-01', :bobs);
 INSERT INTO integrity.run (kind, started) VALUES ('report', '2019-01-01');

@@ -447,6 +447,19 @@ SELECT changed_table::text ~ '^\d+$' AS no_name, row_key, outcome, rows, reason 
 DROP FUNCTION break_altered;
 DROP SCHEMA undo_too;
 
+-- Keys that are arrays, and differ in their lower bounds alone: two rows, each with its own changes.
+CREATE DOMAIN trail AS int[];
+CREATE TABLE bounds (id int[], also trail, kids int[], note text, PRIMARY KEY (id, also));
+SELECT integrity.add_reference('bounds', 'kids', 'student', on_delete => 'remove element', not_valid => true);
+SET session_replication_role = replica;
+INSERT INTO bounds VALUES ('{1,2}', '{1}', '{1,90}', 'first'), ('[0:1]={1,2}', '{1}', '{91,1}', 'second'), ('{1,2}', '[3:3]={1}', '{92}', 'third');
+RESET session_replication_role;
+SELECT DISTINCT row_key FROM integrity.broken_references('bounds', 'bounds_kids_fkey') ORDER BY 1;
+SELECT * FROM round_trip('bounds', 'bounds_kids_fkey', NULL, 'bounds');
+SELECT * FROM round_trip('bounds', 'bounds_kids_fkey', 'delete row', 'bounds');
+DROP TABLE bounds;
+DROP DOMAIN trail;
+
 -- What cannot be undone.
 SELECT integrity.undo(0);
 \echo :LAST_ERROR_SQLSTATE

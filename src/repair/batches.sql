@@ -48,7 +48,7 @@ AS $$
 DECLARE
   works integrity.rule_repair[];
 BEGIN
-  PERFORM integrity.hold_run(run_id);
+  PERFORM integrity.open_run(run_id);
   PERFORM integrity.settle_triggers();
   work.rule := integrity.lock_rule((work.rule).referencing_table, (work.rule).rule_name);
   work.action := integrity.repair_action(work.rule, action);

@@ -10,8 +10,8 @@
  * The tables of the log have no foreign keys among them. Being the extension's,
  * they are there before pg_restore fills them, in parallel and in any order; and
  * pg_dump would warn of a table that refers to itself each time. A trigger lets
- * figures and images go with their run; what writes into a run that others can see
- * holds it, see hold_run().
+ * figures and images go with their run; what writes into a run
+ * holds it, see open_run().
  *
  * What a temporary table is called means nothing to anyone else, so a dump
  * leaves its rows out. And those of a table that was dropped: a dump would hold
@@ -100,19 +100,17 @@ REVOKE EXECUTE ON FUNCTION integrity.empty_run() FROM PUBLIC;
 CREATE TRIGGER empty_run AFTER DELETE ON integrity.run REFERENCING OLD TABLE AS gone
   FOR EACH STATEMENT EXECUTE FUNCTION integrity.empty_run();
 
--- Keeps a run that is committed from being forgotten while a transaction writes
--- into it.
-CREATE FUNCTION integrity.hold_run(run_id bigint) RETURNS void
-LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET row_security = on
-AS $$
-BEGIN
-  PERFORM FROM integrity.run AS r WHERE r.run_id = hold_run.run_id FOR KEY SHARE;
-  IF NOT FOUND THEN
-    RAISE object_not_in_prerequisite_state USING
-      MESSAGE = pg_catalog.format('run %s was forgotten while it was at work', run_id);
-  END IF;
-END
-$$;
+-- Takes up a run of one's own, to write images of rows into it until the
+-- transaction ends, and keeps it from being forgotten so long. As the current role,
+-- for whom policies hide the runs of others from being locked.
+CREATE FUNCTION integrity.open_run(run_id bigint) RETURNS void
+	LANGUAGE c VOLATILE STRICT SET search_path = pg_catalog, pg_temp SET row_security = on
+	AS 'MODULE_PATHNAME', 'integrity_open_run';
+
+-- Has this transaction taken up the run?
+CREATE FUNCTION integrity.is_open_run(run_id bigint) RETURNS boolean
+	LANGUAGE c VOLATILE STRICT
+	AS 'MODULE_PATHNAME', 'integrity_is_open_run';
 
 ALTER TABLE integrity.run ENABLE ROW LEVEL SECURITY;
 ALTER TABLE integrity.run_rule ENABLE ROW LEVEL SECURITY;
@@ -131,15 +129,19 @@ CREATE POLICY own_run ON integrity.run_rule AS RESTRICTIVE FOR INSERT WITH CHECK
            WHERE r.run_id OPERATOR(pg_catalog.=) run_rule.run_id AND pg_catalog.pg_has_role(r.role_name, 'USAGE')));
 CREATE POLICY amend ON integrity.run_rule FOR UPDATE USING (integrity.owns(referencing_table));
 CREATE POLICY own ON integrity.change USING (integrity.owns(changed_table));
--- What is finished is complete. Whoever could add a table of theirs to it would keep its owner from undoing it.
+-- Whoever could add a table of theirs to a run of others would keep these from undoing it. And what is finished is
+-- complete.
 CREATE POLICY complete ON integrity.change AS RESTRICTIVE FOR INSERT WITH CHECK (
+  integrity.is_open_run(run_id) AND
   EXISTS (SELECT FROM integrity.run r WHERE r.run_id OPERATOR(pg_catalog.=) change.run_id AND r.finished IS NULL));
--- Numbers are not for anyone to choose: whoever took those to come would keep others from repairing.
-GRANT SELECT, INSERT (kind, role_name, parameters, undoes, started, finished), UPDATE (finished), DELETE ON integrity.run TO PUBLIC;
+-- Not the numbers: one taken in advance would stop every run that comes to it.
+GRANT SELECT, INSERT (kind, role_name, parameters, undoes, started, finished), DELETE ON integrity.run TO PUBLIC;
+GRANT UPDATE (finished) ON integrity.run TO PUBLIC;
 GRANT SELECT, INSERT ON integrity.run_rule TO PUBLIC;
 GRANT UPDATE (references_broken_after, rows_changed, rows_deleted) ON integrity.run_rule TO PUBLIC;
-GRANT SELECT, INSERT (run_id, referencing_table, rule_name, changed_table, row_key, before, after, broken, undoes),
-  UPDATE (after), DELETE ON integrity.change TO PUBLIC;
+GRANT SELECT, UPDATE (after), DELETE,
+  INSERT (run_id, referencing_table, rule_name, changed_table, row_key, before, after, broken, undoes)
+  ON integrity.change TO PUBLIC;
 
 SELECT pg_catalog.pg_extension_config_dump('integrity.run', '');
 SELECT pg_catalog.pg_extension_config_dump('integrity.run_run_id_seq', '');

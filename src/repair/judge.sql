@@ -46,8 +46,7 @@ CREATE FUNCTION integrity.row_key(regclass) RETURNS text
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
   SELECT COALESCE('pg_catalog.jsonb_build_object(' || pg_catalog.string_agg(
-           -- only the casts of PostgreSQL's own types are to be called
-           pg_catalog.format(CASE WHEN integrity.base_type(a.atttypid) < 16384 THEN '%L, r.%I'
+           pg_catalog.format(CASE WHEN integrity.is_json_alike(a.atttypid) THEN '%L, r.%I'
                                   ELSE '%L, pg_catalog.format(''%%s'', r.%I)' END, a.attname, a.attname), ', ' ORDER BY u.n) || ')',
            'NULL::pg_catalog.jsonb')
     FROM pg_catalog.pg_index AS x,

@@ -321,6 +321,7 @@ BEGIN
   VALUES ('repair', pg_catalog.jsonb_strip_nulls(pg_catalog.jsonb_build_object(
     'referencing_table', referencing_table::text, 'rule_name', rule_name, 'action', action)))
   RETURNING run.run_id INTO run_id;
+  PERFORM integrity.open_run(run_id);
 
   LOOP
     FOR n IN 1 .. pg_catalog.cardinality(works) LOOP

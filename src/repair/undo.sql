@@ -294,6 +294,7 @@ BEGIN
     BEGIN
       INSERT INTO integrity.run (kind, undoes, parameters)
       VALUES ('undo', $1, pg_catalog.jsonb_build_object('run_id', $1)) RETURNING run.run_id INTO undo_id;
+      PERFORM integrity.open_run(undo_id);
       pass := integrity.undo_pass($1, undone_run.kind, undo_id, $3, ARRAY(SELECT u.n FROM pg_catalog.unnest(left_alone) AS u));
       SELECT pg_catalog.array_agg(s.t ORDER BY s.t::text COLLATE "C"), pg_catalog.array_agg(s.n ORDER BY s.t::text COLLATE "C")
         INTO restored_tables, restored_rows

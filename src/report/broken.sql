@@ -49,10 +49,8 @@ BEGIN
   rule := integrity.find_rule($1, $2);
 
   SELECT pg_catalog.string_agg(pg_catalog.format('r.%I AS p%s, ', a.attname, u.n), '' ORDER BY u.n),
-         -- jsonb_build_object() calls a cast to json if the type has one, and that
-         -- may be anybody's; so what is not a type of PostgreSQL's own goes as text
          pg_catalog.format('pg_catalog.jsonb_build_object(%s)', pg_catalog.string_agg(
-           pg_catalog.format(CASE WHEN integrity.base_type(a.atttypid) < 16384 THEN '%L, i.p%s'
+           pg_catalog.format(CASE WHEN integrity.is_json_alike(a.atttypid) THEN '%L, i.p%s'
                                   ELSE '%L, pg_catalog.format(''%%s'', i.p%s)' END, a.attname, u.n), ', ' ORDER BY u.n))
     INTO key_items, key_object
     FROM pg_catalog.pg_index AS x,

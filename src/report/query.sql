@@ -27,6 +27,15 @@ AS $$
   SELECT made_of.oid FROM made_of WHERE made_of.typtype <> 'd'
 $$;
 
+-- Does jsonb show a value of this type so that values that differ are different
+-- there? Else its text does: an array loses its lower bounds. And a type that is
+-- not PostgreSQL's own may have a cast to json, whose code is not to be called.
+CREATE FUNCTION integrity.is_json_alike(type oid) RETURNS boolean
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+  SELECT t.oid < 16384 AND t.typcategory <> 'A' FROM pg_catalog.pg_type AS t WHERE t.oid = integrity.base_type($1)
+$$;
+
 -- The operator "key = value" that a foreign key would use: that of the unique
 -- index's operator family for the two types, else the family's own for the
 -- key, which the value is then cast to. NULL if there is no unique index.
