@@ -6,7 +6,13 @@ MODULE_big = integrity
 EXTVERSION := $(shell sed -n "s/^default_version *= *'\(.*\)'/\1/p" $(or $(VPATH),.)/integrity.control)
 
 # The install script is these parts, in this order; docs/generate reads the list too.
-PARTS = src/module.sql src/reference/reference.sql src/report/query.sql src/report/report.sql src/report/broken.sql src/report/progress.sql src/repair/journal.sql
+PARTS = src/module.sql src/reference/reference.sql src/reference/alter_table.sql src/report/query.sql \
+	src/report/advice.sql src/report/report.sql src/report/broken.sql src/report/rows.sql src/report/progress.sql \
+	src/repair/image.sql src/repair/tools.sql src/repair/journal.sql src/repair/judge.sql src/repair/cascade.sql \
+	src/repair/change.sql src/repair/repair.sql src/repair/batches.sql \
+	src/repair/restore.sql src/repair/undo_rows.sql src/repair/undo.sql src/repair/forget.sql \
+	src/watch/accept.sql src/watch/health.sql src/watch/gate.sql src/watch/record.sql src/watch/schedule.sql \
+	src/watch/chart.sql src/watch/graph.sql src/watch/graph_svg.sql src/watch/page.sql
 
 # All sources of all rooms. A VPATH build finds them where the Makefile is, not where the objects go.
 here = $(or $(VPATH),.)

@@ -59,9 +59,9 @@ SELECT integrity.add_reference('parent_profiles', 'children_ids', 'student_profi
 SELECT integrity.add_reference('enrolled_courses', 'students_id', 'student_profiles',
                                on_delete => 'remove element', on_empty => 'delete row', not_valid => true);
 -- One id in a column becomes a native foreign key.
-SELECT integrity.add_reference('enrolled_courses', 'tutor_id', 'tutor_profiles', not_valid => true);
-SELECT integrity.add_reference('enrolled_courses', 'course_id', 'courses', not_valid => true);
-SELECT integrity.add_reference('enrolled_courses', 'package_id', 'packages', not_valid => true);
+SELECT integrity.add_reference('enrolled_courses', 'tutor_id', 'tutor_profiles', on_delete => 'set null', not_valid => true);
+SELECT integrity.add_reference('enrolled_courses', 'course_id', 'courses', on_delete => 'set null', not_valid => true);
+SELECT integrity.add_reference('enrolled_courses', 'package_id', 'packages', on_delete => 'set null', not_valid => true);
 SELECT integrity.add_reference('sessions', 'enrolled_courses_id', 'enrolled_courses', on_delete => 'delete row', not_valid => true);
 SELECT integrity.add_reference('sessions', 'whiteboard_id', 'whiteboards', on_delete => 'set null', not_valid => true);
 \o
@@ -106,19 +106,28 @@ TABLE parent_profiles ORDER BY id;
 TABLE enrolled_courses ORDER BY id;
 TABLE sessions ORDER BY id;
 
-\echo '6. Which rows are broken? Mend them, and validate the rule like any constraint.'
+\echo '6. Which rows are broken? And what would a repair do to them? It is a dry run unless told otherwise.'
 \echo
 \set ECHO queries
 SELECT * FROM integrity.broken_references('parent_profiles', 'parent_profiles_children_ids_fkey');
-UPDATE parent_profiles SET children_ids = array_remove(children_ids, 99) WHERE id = 3;
-SELECT integrity.validate_reference('parent_profiles', 'parent_profiles_children_ids_fkey');
-SELECT referencing_table, referencing_column, validated, references_broken AS broken, status, advice
-  FROM integrity_report('parent_profiles');
+SELECT referencing_table, rule_name, action, references_broken, rows_changed, rows_deleted FROM integrity.repair();
 \set ECHO none
-
-\echo '   And what is left to do:'
+\echo '   The same figures, and this time it is done. Rae loses 99, and nothing else:'
 \echo
 \set ECHO queries
-SELECT referencing_table, referencing_column, references_broken AS broken, sample
-  FROM integrity_report() WHERE status <> 'ok';
+SELECT referencing_table, rule_name, references_broken, rows_changed, rows_deleted
+  FROM integrity.repair(dry_run => false);
+TABLE parent_profiles ORDER BY id;
+SELECT * FROM integrity.health();
+SELECT integrity.validate_reference('parent_profiles', 'parent_profiles_children_ids_fkey');
+\set ECHO none
+
+\echo '7. Every changed row is on record, as it was and what became of it. So it can be taken back.'
+\echo
+\set ECHO queries
+SELECT changed_table, row_key, before ->> 'children_ids' AS before, after ->> 'children_ids' AS after, broken
+  FROM integrity.change WHERE changed_table = 'parent_profiles'::regclass;
+SELECT changed_table, outcome, rows FROM integrity.undo((SELECT max(run_id) FROM integrity.run), dry_run => false);
+TABLE parent_profiles ORDER BY id;
+SELECT * FROM integrity.health();
 \set ECHO none

@@ -82,6 +82,7 @@ extern "C"
 #include "parser/parse_coerce.h"
 #include "partitioning/partbounds.h"
 #include "partitioning/partdesc.h"
+#include "pgtime.h"
 #include "storage/bufmgr.h"
 #include "storage/dsm.h"
 #include "storage/lmgr.h"
@@ -91,15 +92,19 @@ extern "C"
 #include "utils/backend_status.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
+#include "utils/bytea.h"
 #include "utils/datum.h"
 #include "utils/dsa.h"
+#include "utils/float.h"
 #include "utils/fmgroids.h"
 #include "utils/guc.h"
 #include "utils/hsearch.h"
 #include "utils/inval.h"
+#include "utils/jsonb.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/partcache.h"
+#include "utils/pg_locale.h"
 #include "utils/rel.h"
 #include "utils/relcache.h"
 #include "utils/rls.h"
@@ -108,6 +113,7 @@ extern "C"
 #include "utils/timestamp.h"
 #include "utils/typcache.h"
 #include "utils/tuplestore.h"
+#include "utils/xml.h"
 #if PG_VERSION_NUM >= 160000
 #include "varatt.h"
 #endif
@@ -141,6 +147,17 @@ owns_table(Oid relid, Oid role)
 	return object_ownercheck(RelationRelationId, relid, role);
 #else
 	return pg_class_ownercheck(relid, role);
+#endif
+}
+
+/* Could "member" SET ROLE to "role"? 16 made that a privilege of its own. */
+inline bool
+can_set_role(Oid member, Oid role)
+{
+#if PG_VERSION_NUM >= 160000
+	return member_can_set_role(member, role);
+#else
+	return is_member_of_role(member, role);
 #endif
 }
 
@@ -214,6 +231,16 @@ begin_ordered_scan(Relation rel, Snapshot snapshot)
 }
 
 inline TableScanDesc
+begin_tid_range_scan(Relation rel, Snapshot snapshot, ItemPointer first, ItemPointer last)
+{
+#if PG_VERSION_NUM >= 190000
+	return table_beginscan_tidrange(rel, snapshot, first, last, 0);
+#else
+	return table_beginscan_tidrange(rel, snapshot, first, last);
+#endif
+}
+
+inline TableScanDesc
 begin_parallel_scan(Relation rel, ParallelTableScanDesc shared)
 {
 #if PG_VERSION_NUM >= 190000
@@ -239,6 +266,28 @@ is_virtual_generated(Form_pg_attribute att)
 #else
 	(void) att;
 	return false;
+#endif
+}
+
+/* 19 gave the state of a jsonb under construction a type of its own. */
+struct JsonbBuilder
+{
+#if PG_VERSION_NUM >= 190000
+	JsonbInState state;
+#else
+	JsonbParseState *state;
+#endif
+	JsonbValue *result;			/* complete once the outermost object is closed */
+};
+
+inline void
+push(JsonbBuilder *builder, JsonbIteratorToken token, JsonbValue *value)
+{
+#if PG_VERSION_NUM >= 190000
+	pushJsonbValue(&builder->state, token, value);
+	builder->result = builder->state.result;
+#else
+	builder->result = pushJsonbValue(&builder->state, token, value);
 #endif
 }
 

@@ -142,6 +142,13 @@ refresh_packages() {
 	touch "$SCRATCH/refreshed"
 }
 
+# has_package <package>: pg_cron is not packaged for every version of PostgreSQL. Asks for new lists only if there are none.
+has_package() {
+	command -v apt-cache >/dev/null || return 1
+	[ -n "$(apt-cache show libc6 2>/dev/null)" ] || refresh_packages
+	[ -n "$(apt-cache show "$1" 2>/dev/null)" ]
+}
+
 # install_packages <package>...: what is named here is missing. No cluster is made of a new server, and no
 # package that is here already gets another version.
 install_packages() {
@@ -170,12 +177,17 @@ need() {
 		command -v readelf >/dev/null || missing+=(binutils)
 		command -v cmake >/dev/null || missing+=(cmake)
 		[ -e /usr/include/gtest/gtest.h ] || missing+=(libgtest-dev)
+		command -v xmllint >/dev/null || missing+=(libxml2-utils)
+		command -v pg_prove >/dev/null || missing+=(libtap-parser-sourcehandler-pgtap-perl)
 	fi
 	if [ -z "${PG_CONFIG:-}" ]; then
 		PG_MAJOR=$(choose_major)
 		PG_CONFIG=/usr/lib/postgresql/$PG_MAJOR/bin/pg_config
 		has_server "$PG_MAJOR" || missing+=("postgresql-$PG_MAJOR")
 		has_development "$PG_MAJOR" || missing+=("postgresql-server-dev-$PG_MAJOR")
+		if [ "$1" = test ] && [ ! -e "/usr/lib/postgresql/$PG_MAJOR/lib/pg_cron.so" ] && has_package "postgresql-$PG_MAJOR-cron"; then
+			missing+=("postgresql-$PG_MAJOR-cron")
+		fi
 	fi
 	install_packages ${missing[@]+"${missing[@]}"}
 	PGBIN=$("$PG_CONFIG" --bindir)

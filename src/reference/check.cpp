@@ -8,6 +8,7 @@
  * A check that read without locking would let a concurrent DELETE of the key
  * commit beside it, each blind to the other: an orphan.
  */
+#include "ahead.h"
 #include "check.h"
 #include "probe.h"
 #include "trigger.h"
@@ -37,9 +38,12 @@ same_stored(Relation rel, AttrNumber attnum, Value a, Value b)
 	return VARSIZE_ANY(left) == VARSIZE_ANY(right) && memcmp(left, right, VARSIZE_ANY(left)) == 0;
 }
 
-/* Raises if an element is there twice, as the type's own equality sees it. */
-void
-reject_duplicate_elements(const Rule &rule, Relation referencing, const Elements &elements)
+/*
+ * How many elements are there once more, as the type's own equality sees it;
+ * one of them in "twice".
+ */
+int
+count_duplicates(const Rule &rule, Relation referencing, const Elements &elements, Datum *twice)
 {
 	Comparison	compare;
 	Oid			collation = TupleDescAttr(RelationGetDescr(referencing), rule.column - 1)->attcollation;
@@ -58,11 +62,14 @@ reject_duplicate_elements(const Rule &rule, Relation referencing, const Elements
 		return DatumGetInt32(FunctionCall2Coll(&compare.order_key_key_proc, collation, a, b));
 	};
 
-	std::sort(values, end, [&](Datum a, Datum b) { return order(a, b) < 0; });
-	Datum	   *twice = std::adjacent_find(values, end, [&](Datum a, Datum b) { return order(a, b) == 0; });
+	int			count = 0;
 
-	if (twice != end)
-		report_duplicate_element(rule, referencing, *twice);
+	std::sort(values, end, [&](Datum a, Datum b) { return order(a, b) < 0; });
+	for (Datum *value = values; value + 1 < end; value++)
+		if (order(value[0], value[1]) == 0)
+			if (count++ == 0)
+				*twice = *value;
+	return count;
 }
 
 } /* namespace */
@@ -95,18 +102,27 @@ elements_of(const Rule &rule, Value value)
 }
 
 void
-reject_elements(const Rule &rule, Relation referencing, Value value)
+reject_elements(const Rule &rule, Relation referencing, Value value, Value old)
 {
 	if (value.isnull || !(rule.options.reject_nulls || rule.options.reject_duplicates))
 		return;
 
+	/* As with broken references: what was there before must not keep the row from being edited. */
 	Elements	elements = take_apart(DatumGetArrayTypeP(value.datum), rule.compare.element);
+	Elements	before = old.isnull ? Elements{} : take_apart(DatumGetArrayTypeP(old.datum), rule.compare.element);
+	Datum		twice = 0;
 
-	if (rule.options.reject_nulls && std::find(elements.nulls, elements.nulls + elements.count, true) !=
-		elements.nulls + elements.count)
+	if (rule.options.reject_nulls &&
+		std::count(elements.nulls, elements.nulls + elements.count, true) >
+		std::count(before.nulls, before.nulls + before.count, true))
 		report_null_element(rule, referencing);
 	if (rule.options.reject_duplicates)
-		reject_duplicate_elements(rule, referencing, elements);
+	{
+		int			allowed = count_duplicates(rule, referencing, before, &twice);
+
+		if (count_duplicates(rule, referencing, elements, &twice) > allowed)
+			report_duplicate_element(rule, referencing, twice);
+	}
 }
 
 namespace
@@ -133,22 +149,40 @@ lock_rule(Oid trigger, Relation *referenced)
 	}
 }
 
+std::span<Datum>
+without_found_keys(const Rule &rule, std::span<Datum> elements)
+{
+	auto		end = std::remove_if(elements.begin(), elements.end(), [&](Datum element) { return is_found_key(rule, element); });
+
+	return elements.first(static_cast<size_t>(end - elements.begin()));
+}
+
 /*
  * The snapshot is the one that a native check's query gets: fresh under READ
  * COMMITTED, the transaction's otherwise, and it sees what this command and
  * the triggers before us have done.
  */
 void
-check_elements(const Rule &rule, Relation referencing, Relation referenced, std::span<const Datum> elements)
+check_elements(const Rule &rule, Relation referencing, Relation referenced, std::span<Datum> elements,
+			   TupleTableSlot *inserted, const Tolerance *tolerance)
 {
 	Probe		probe;
 
 	CommandCounterIncrement();
+	use_found_keys(rule);
+	elements = without_found_keys(rule, elements);
+	if (inserted && !elements.empty() && look_ahead(rule, referencing, referenced, inserted, elements.size()))
+		elements = without_found_keys(rule, elements);
+	if (elements.empty())
+		return;
+
 	begin_probe(&probe, &rule, referenced, GetTransactionSnapshot(), ProbeFor::Element, ProbeLock::KeyShare);
 	for (Datum element : elements)
 	{
 		CHECK_FOR_INTERRUPTS();
-		if (!key_exists(&probe, element))
+		if (key_exists(&probe, element))
+			remember_found_key(rule, element);
+		else if (!(tolerance && tolerance->allows(tolerance->context, element)))
 			report_missing_key(rule, referencing, rule.referenced, element);
 	}
 	end_probe(&probe);
@@ -173,17 +207,13 @@ require_references(const Rule *rule, Relation referencing, void **passed)
 	*passed = const_cast<Rule *>(rule);
 }
 
-/*
- * The latest version of a row that our own transaction has updated since; null
- * if it was deleted, or moved to another partition, whose INSERT event then
- * has all of it to check.
- */
+} /* namespace */
+
 TupleTableSlot *
-live_version(Relation rel, TupleTableSlot *superseded)
+live_version(Relation rel, ItemPointerData tid)
 {
 	TupleTableSlot *slot = table_slot_create(rel, nullptr);
 	TableScanDesc scan = table_beginscan_tid(rel, SnapshotSelf);
-	ItemPointerData tid = superseded->tts_tid;
 
 	table_tuple_get_latest_tid(scan, &tid);
 	table_endscan(scan);
@@ -206,7 +236,8 @@ live_version(Relation rel, TupleTableSlot *superseded)
  * transaction or is checked by the event that brought it in.
  */
 void
-check_row(Oid trigger, Relation referencing, TupleTableSlot *now, TupleTableSlot *before, void **passed)
+check_row(Oid trigger, Relation referencing, TupleTableSlot *now, TupleTableSlot *before, const Tolerance *tolerance,
+		  void **passed)
 {
 	Relation	referenced;
 	const Rule *rule = lock_rule(trigger, &referenced);
@@ -225,20 +256,21 @@ check_row(Oid trigger, Relation referencing, TupleTableSlot *now, TupleTableSlot
 
 		if (superseded)
 		{
-			live = live_version(referencing, now);
+			live = live_version(referencing, now->tts_tid);
 			value = live ? column_of(live, rule->column) : Value{0, true};
 			added = intersect(added, elements_of(*rule, value), layout);
 		}
-		reject_elements(*rule, referencing, value);
+		/* What an undo brings back, it brings back as it was. */
+		if (!tolerance)
+			reject_elements(*rule, referencing, value, old);
 		if (!added.empty())
-			check_elements(*rule, referencing, referenced, added);
+			check_elements(*rule, referencing, referenced, added, before || superseded ? nullptr : now, tolerance);
 	}
 	if (live)
 		ExecDropSingleTupleTableSlot(live);
 	table_close(referenced, NoLock);
 }
 
-} /* namespace */
 } /* namespace integrity */
 
 using namespace integrity;
@@ -272,7 +304,7 @@ integrity_check_reference(PG_FUNCTION_ARGS)
 	TupleTableSlot *now = is_update ? data->tg_newslot : data->tg_trigslot;
 
 	check_row(data->tg_trigger->tgoid, data->tg_relation, now, is_update ? data->tg_trigslot : nullptr,
-			  &fcinfo->flinfo->fn_extra);
+			  nullptr, &fcinfo->flinfo->fn_extra);
 	return Datum{};
 }
 }

@@ -46,10 +46,26 @@ require_ownership(const Rule &rule)
 }
 
 /*
+ * Dropping the unique index takes CASCADE and takes the rule along, as with a
+ * foreign key. pg_dump sees the dependency, too, so a parallel restore makes
+ * the index before the trigger.
+ */
+void
+depend_on_index(const Rule &rule)
+{
+	ObjectAddress trigger;
+	ObjectAddress index;
+
+	deleteDependencyRecordsForSpecific(TriggerRelationId, rule.trigger, DEPENDENCY_NORMAL, RelationRelationId, rule.index);
+	ObjectAddressSet(trigger, TriggerRelationId, rule.trigger);
+	ObjectAddressSet(index, RelationRelationId, rule.index);
+	recordDependencyOn(&trigger, &index, DEPENDENCY_NORMAL);
+}
+
+/*
  * During a restore only the form and the privileges of a rule are looked at.
- * The unique index may not be there yet: a parallel restore knows of no
- * dependency between the two. A dump grants privileges last, so a superuser
- * who restores is not asked for them.
+ * A dump grants privileges last, so a superuser who restores is not asked for
+ * them.
  */
 void
 check_restored_rule(Oid trigger)
@@ -67,6 +83,8 @@ check_restored_rule(Oid trigger)
 	require_ownership(rule);
 	if (!superuser())
 		require_references(rule, GetUserId());
+	if (load_rule(trigger, &rule, &problem))
+		depend_on_index(rule);
 }
 
 } /* namespace */
@@ -82,6 +100,7 @@ complete_rule(Oid trigger)
 	require_ownership(rule);
 	require_references(rule, GetUserId());
 	LockRelationOid(rule.referenced, ShareRowExclusiveLock);
+	depend_on_index(rule);
 	ensure_guards(rule);
 	return rule;
 }

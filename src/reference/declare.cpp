@@ -306,22 +306,27 @@ find_rule(Oid table, const NameData &name)
 				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
 				 errmsg("rule \"%s\" of table \"%s\" is inherited from a partitioned table", NameStr(name), get_rel_name(table)),
 				 errhint("Name the table that the rule was declared on.")));
-	if (OidIsValid(trigger))
-		return trigger;
-
 	Oid			constraint = get_relation_constraint_oid(table, NameStr(name), true);
+	bool		is_foreign_key = false;
 
 	if (OidIsValid(constraint))
 	{
 		HeapTuple	tuple = SearchSysCache1(CONSTROID, ObjectIdGetDatum(constraint));
-		bool		is_foreign_key = HeapTupleIsValid(tuple) &&
-			reinterpret_cast<Form_pg_constraint>(GETSTRUCT(tuple))->contype == CONSTRAINT_FOREIGN;
 
+		is_foreign_key = HeapTupleIsValid(tuple) &&
+			reinterpret_cast<Form_pg_constraint>(GETSTRUCT(tuple))->contype == CONSTRAINT_FOREIGN;
 		if (HeapTupleIsValid(tuple))
 			ReleaseSysCache(tuple);
-		if (is_foreign_key)
-			return InvalidOid;
 	}
+	if (OidIsValid(trigger) && is_foreign_key)
+		ereport(ERROR,
+				(errcode(ERRCODE_AMBIGUOUS_ALIAS),
+				 errmsg("rule name \"%s\" of table \"%s\" is ambiguous: a trigger and a foreign key have it", NameStr(name),
+						get_rel_name(table)),
+				 errhint("Rename one of them: ALTER TABLE %s RENAME CONSTRAINT %s TO ...", table_for_sql(table, false),
+						 quote_identifier(NameStr(name)))));
+	if (OidIsValid(trigger) || is_foreign_key)
+		return trigger;
 	ereport(ERROR,
 			(errcode(ERRCODE_UNDEFINED_OBJECT),
 			 errmsg("rule \"%s\" for table \"%s\" does not exist", NameStr(name), get_rel_name(table)),

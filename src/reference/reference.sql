@@ -406,17 +406,11 @@ SELECT c.conrelid::pg_catalog.regclass,
        NULL, NULL, NULL,
        -- PostgreSQL 18 has pg_constraint.conenforced; its triggers can be disabled everywhere.
        COALESCE((pg_catalog.to_jsonb(c) OPERATOR(pg_catalog.->>) 'conenforced')::pg_catalog.bool, true)
-         AND NOT EXISTS (SELECT 1 FROM pg_catalog.pg_trigger t
-                          WHERE t.tgconstraint OPERATOR(pg_catalog.=) c.oid
-                            AND t.tgrelid OPERATOR(pg_catalog.=) c.conrelid
-                            AND t.tgenabled OPERATOR(pg_catalog.=) ANY ('{D,R}'::pg_catalog."char"[])),
+         AND NOT f.referencing_disabled,
        c.convalidated,
        c.condeferrable,
        c.condeferred,
-       NOT EXISTS (SELECT 1 FROM pg_catalog.pg_trigger t
-                    WHERE t.tgconstraint OPERATOR(pg_catalog.=) c.oid
-                      AND t.tgrelid OPERATOR(pg_catalog.=) c.confrelid
-                      AND t.tgenabled OPERATOR(pg_catalog.=) ANY ('{D,R}'::pg_catalog."char"[])),
+       NOT f.referenced_disabled,
        NULL
   FROM pg_catalog.pg_constraint c
        CROSS JOIN LATERAL (
@@ -427,6 +421,18 @@ SELECT c.conrelid::pg_catalog.regclass,
                                               AND f.attnum OPERATOR(pg_catalog.=) n.conkey
                 JOIN pg_catalog.pg_attribute p ON p.attrelid OPERATOR(pg_catalog.=) c.confrelid
                                               AND p.attnum OPERATOR(pg_catalog.=) n.confkey) k
+       -- On partitions of either table its triggers belong to constraints that descend from it.
+       CROSS JOIN LATERAL (
+         WITH RECURSIVE family (oid, conrelid, confrelid) AS (
+           SELECT c.oid, c.conrelid, c.confrelid
+            UNION ALL
+           SELECT d.oid, d.conrelid, d.confrelid
+             FROM family JOIN pg_catalog.pg_constraint d ON d.conparentid OPERATOR(pg_catalog.=) family.oid
+         )
+         SELECT COALESCE(pg_catalog.bool_or(t.tgrelid OPERATOR(pg_catalog.=) family.conrelid), false) AS referencing_disabled,
+                COALESCE(pg_catalog.bool_or(t.tgrelid OPERATOR(pg_catalog.=) family.confrelid), false) AS referenced_disabled
+           FROM family JOIN pg_catalog.pg_trigger t ON t.tgconstraint OPERATOR(pg_catalog.=) family.oid
+          WHERE t.tgenabled OPERATOR(pg_catalog.=) ANY ('{D,R}'::pg_catalog."char"[])) f
  WHERE c.contype OPERATOR(pg_catalog.=) 'f'
    AND c.conparentid OPERATOR(pg_catalog.=) 0
    AND c.connamespace OPERATOR(pg_catalog.<>) 'integrity'::pg_catalog.regnamespace;

@@ -3,12 +3,6 @@
  *	  Each broken reference of one rule: which row, where, what.
  */
 
--- Can the scan read this rule, as far as statistics tell how much memory its keys take? Each is the OID of a trigger or of a constraint;
--- the other one is 0. Raises what is wrong with the rule.
-CREATE FUNCTION integrity.can_scan(trigger_oid oid, constraint_oid oid) RETURNS boolean
-	LANGUAGE c STABLE STRICT
-	AS 'MODULE_PATHNAME', 'integrity_can_scan';
-
 -- The broken references of a rule that the scan can read, or with "rows_only"
 -- the rows that have one. Both come for the first "max_rows" rows after a place
 -- (NULL: from the start), in the order of row_table and row_tid; if there are
@@ -20,18 +14,6 @@ CREATE FUNCTION integrity.scan_broken(trigger_oid oid, constraint_oid oid, rows_
 	OUT row_table oid, OUT row_tid tid, OUT "position" integer, OUT value text) RETURNS SETOF record
 	LANGUAGE c STABLE
 	AS 'MODULE_PATHNAME', 'integrity_scan_broken';
-
--- The OID of a rule's trigger, or of a foreign key's constraint; the other is 0.
-CREATE FUNCTION integrity.rule_oids(rule integrity.reference, OUT trigger_oid oid, OUT constraint_oid oid)
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
-AS $$
-  SELECT COALESCE((SELECT t.oid FROM pg_catalog.pg_trigger AS t
-                    WHERE (rule).kind <> 'foreign key' AND t.tgrelid = (rule).referencing_table AND t.tgname = (rule).rule_name
-                      AND t.tgfoid = 'integrity.check_reference()'::regprocedure), 0),
-         COALESCE((SELECT c.oid FROM pg_catalog.pg_constraint AS c
-                    WHERE (rule).kind = 'foreign key' AND c.conrelid = (rule).referencing_table
-                      AND c.conname = (rule).rule_name AND c.contype = 'f'), 0)
-$$;
 
 /**
  * Lists every broken reference of one rule, one row each.
@@ -47,7 +29,7 @@ $$;
  *
  * Locks: ACCESS SHARE on both tables of the rule, to the end of the transaction.
  *
- * Errors: 42704 the table has no such rule; 42501 a needed column may not be read, or row-level security would hide rows;
+ * Errors: 42704 the table has no such rule; 42P09 a trigger and a foreign key have this name; 42501 a needed column may not be read, or row-level security would hide rows;
  * 55000 the rule cannot work, or one of its tables was truncated or rewritten after the snapshot was taken.
  *
  * Example:
@@ -64,17 +46,7 @@ DECLARE
   key_items text;    -- the primary key columns as p1, p2, ...
   key_object text;   -- the jsonb made of them, only for broken rows
 BEGIN
-  SELECT f.* INTO rule FROM integrity.reference AS f
-   WHERE f.referencing_table = $1 AND f.rule_name = $2;
-  IF NOT FOUND THEN
-    RAISE undefined_object USING
-      MESSAGE = pg_catalog.format('rule "%s" for table "%s" does not exist', $2,
-        COALESCE((SELECT c.relname::text FROM pg_catalog.pg_class AS c WHERE c.oid = $1), $1::text)),
-      HINT = 'The view integrity.reference lists the rules.';
-  ELSIF rule.problem IS NOT NULL THEN
-    RAISE object_not_in_prerequisite_state USING MESSAGE = rule.problem,
-      HINT = 'Drop the trigger that declares the rule, or put right what it needs.';
-  END IF;
+  rule := integrity.find_rule($1, $2);
 
   SELECT pg_catalog.string_agg(pg_catalog.format('r.%I AS p%s, ', a.attname, u.n), '' ORDER BY u.n),
          -- jsonb_build_object() calls a cast to json if the type has one, and that

@@ -34,7 +34,7 @@ check_each_row(const Rule &rule, Relation referencing, Probe *probe, Snapshot sn
 		Value		value = column_of(slot, rule.column);
 
 		CHECK_FOR_INTERRUPTS();
-		reject_elements(rule, referencing, value);
+		reject_elements(rule, referencing, value, Value{0, true});
 		if (probe)
 			for (Datum element : elements_of(rule, value))
 				if (!key_exists(probe, element))

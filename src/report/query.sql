@@ -75,11 +75,14 @@ $$;
 -- gives every broken reference of the rule, one row each, as columns v1, v2, ...
 -- (<v_list>); <label> makes one text of them. <present> instead of <broken>
 -- gives every reference that is there at all. In <source> the referencing
--- table is called r.
+-- table is called r. <matches> says that the key in a row k of the referenced
+-- table, <key_source>, is the one that i refers to.
+--
+-- Every name is qualified, so the pieces mean the same under any search_path.
 CREATE FUNCTION integrity.reference_query(
   rule integrity.reference,
   OUT is_array boolean, OUT source text, OUT items text, OUT present text,
-  OUT broken text, OUT vals text, OUT v_list text, OUT label text)
+  OUT broken text, OUT vals text, OUT v_list text, OUT label text, OUT key_source text, OUT matches text)
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
@@ -89,8 +92,6 @@ DECLARE
   match_full boolean := false;
   temporal boolean := false;
   value_type oid;
-  key_source text;
-  matches text;
 BEGIN
   is_array := rule.kind = 'array reference';
 
@@ -100,8 +101,10 @@ BEGIN
          pg_catalog.max(s.name) FILTER (WHERE s.relid = rule.referenced_table) || ' AS k'
     INTO source, key_source
     FROM (SELECT c.oid::regclass AS relid,
-                 CASE WHEN c.relkind = 'p' THEN '' ELSE 'ONLY ' END || c.oid::regclass AS name
+                 pg_catalog.format(CASE WHEN c.relkind = 'p' THEN '%I.%I' ELSE 'ONLY %I.%I' END,
+                                   n.nspname, c.relname) AS name
             FROM pg_catalog.pg_class AS c
+            JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
            WHERE c.oid IN (rule.referencing_table, rule.referenced_table)
              -- NULL for a table that the snapshot still sees and that was dropped since
              AND pg_catalog.has_table_privilege(c.oid, 'SELECT') IS NOT NULL) AS s;

@@ -20,45 +20,51 @@ CREATE FUNCTION integrity.scan_references(triggers oid[], constraints oid[],
 	LANGUAGE c STABLE STRICT
 	AS 'MODULE_PATHNAME', 'integrity_scan_references';
 
--- The one statement to run next about a rule that was looked at, or NULL.
-CREATE FUNCTION integrity.advice(rule integrity.reference, references_broken bigint) RETURNS text
+-- Can the scan read this rule, as far as statistics tell how much memory its keys
+-- take? Each is the OID of a trigger or of a constraint; the other one is 0. Raises what is wrong with the rule.
+CREATE FUNCTION integrity.can_scan(trigger_oid oid, constraint_oid oid) RETURNS boolean
+	LANGUAGE c STABLE STRICT
+	AS 'MODULE_PATHNAME', 'integrity_can_scan';
+
+-- The OID of a rule's trigger, or of a foreign key's constraint; the other is 0.
+CREATE FUNCTION integrity.rule_oids(rule integrity.reference, OUT trigger_oid oid, OUT constraint_oid oid)
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+  SELECT COALESCE((SELECT t.oid FROM pg_catalog.pg_trigger AS t
+                    WHERE (rule).kind <> 'foreign key' AND t.tgrelid = (rule).referencing_table AND t.tgname = (rule).rule_name
+                      AND t.tgfoid = 'integrity.check_reference()'::regprocedure), 0),
+         COALESCE((SELECT c.oid FROM pg_catalog.pg_constraint AS c
+                    WHERE (rule).kind = 'foreign key' AND c.conrelid = (rule).referencing_table
+                      AND c.conname = (rule).rule_name AND c.contype = 'f'), 0)
+$$;
+
+-- Looks at one rule, by the scan if that can read it. Raises whatever hinders that.
+CREATE FUNCTION integrity.look_at_rule(
+  rule integrity.reference,
+  OUT rows_checked bigint, OUT rows_broken bigint, OUT references_checked bigint,
+  OUT references_broken bigint, OUT values_broken bigint, OUT sample text[])
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-  disabled record;
+  oids record := integrity.rule_oids(rule);
+  found record;
 BEGIN
-  IF references_broken > 0 THEN
-    RETURN pg_catalog.format('SELECT * FROM integrity.broken_references(%L, %L);', rule.referencing_table, rule.rule_name);
-  ELSIF rule.kind <> 'foreign key' AND NOT rule.guarded THEN
-    RETURN pg_catalog.format('SELECT integrity.add_guards(%L);', rule.referenced_table);
-  ELSIF rule.kind <> 'foreign key' AND NOT rule.enforced THEN
-    RETURN pg_catalog.format('ALTER TABLE %s ENABLE TRIGGER %I;', rule.referencing_table, rule.rule_name);
-  ELSIF NOT (rule.guarded AND rule.enforced) THEN
-    -- A foreign key is enforced by triggers on both of its tables, and on
-    -- their partitions. One table at a time, the referenced one first.
-    WITH RECURSIVE clone (oid) AS (
-      SELECT c.oid FROM pg_catalog.pg_constraint AS c
-       WHERE c.conrelid = rule.referencing_table AND c.conname = rule.rule_name AND c.contype = 'f'
-      UNION ALL
-      SELECT c.oid FROM clone JOIN pg_catalog.pg_constraint AS c ON c.conparentid = clone.oid
-    )
-    SELECT t.tgrelid::regclass AS relid,
-           pg_catalog.string_agg(pg_catalog.format('ENABLE TRIGGER %I', t.tgname), ', ' ORDER BY t.oid) AS actions
-      INTO disabled
-      FROM clone JOIN pg_catalog.pg_trigger AS t ON t.tgconstraint = clone.oid
-     WHERE t.tgenabled NOT IN ('O', 'A')
-     GROUP BY t.tgrelid
-     ORDER BY t.tgrelid = rule.referenced_table DESC, t.tgrelid = rule.referencing_table DESC, t.tgrelid
-     LIMIT 1;
-    IF FOUND THEN
-      RETURN pg_catalog.format('ALTER TABLE %s %s;', disabled.relid, disabled.actions);
+  IF integrity.can_scan(oids.trigger_oid, oids.constraint_oid) THEN
+    SELECT s.* INTO found FROM integrity.scan_references(ARRAY[oids.trigger_oid], ARRAY[oids.constraint_oid]) AS s;
+    IF found.outcome = 'failed' THEN
+      RAISE object_not_in_prerequisite_state USING MESSAGE = found.reason;
+    ELSIF found.outcome = 'looked at' THEN
+      rows_checked := found.rows_checked;
+      rows_broken := found.rows_broken;
+      references_checked := found.references_checked;
+      references_broken := found.references_broken;
+      values_broken := found.values_broken;
+      sample := found.sample;
+      RETURN;
     END IF;
-    -- declared NOT ENFORCED, as PostgreSQL 18 and later allow
-    RETURN pg_catalog.format('ALTER TABLE %s ALTER CONSTRAINT %I ENFORCED;', rule.referencing_table, rule.rule_name);
-  ELSIF NOT rule.validated THEN
-    RETURN pg_catalog.format('SELECT integrity.validate_reference(%L, %L);', rule.referencing_table, rule.rule_name);
   END IF;
-  RETURN NULL;
+  SELECT l.* INTO rows_checked, rows_broken, references_checked, references_broken, values_broken, sample
+    FROM integrity.look_at_reference(rule) AS l;
 END
 $$;
 
@@ -162,7 +168,14 @@ BEGIN
 
     IF status = 'looked at' THEN
       status := CASE WHEN references_broken = 0 THEN 'ok' ELSE 'broken' END;
-      advice := integrity.advice(rule, references_broken);
+      BEGIN
+        advice := integrity.advice(rule, references_broken);
+      EXCEPTION
+        WHEN serialization_failure THEN
+          RAISE;
+        WHEN OTHERS THEN
+          advice := NULL;  -- dropped meanwhile: the figures are still those of the snapshot
+      END;
     ELSE
       rows_checked := NULL; rows_broken := NULL; references_checked := NULL; references_broken := NULL;
       values_broken := NULL; sample := NULL;

@@ -1,0 +1,141 @@
+/*
+ * ahead.cpp
+ *	  Reads the rows of a command that are still to be checked.
+ *
+ * Only rows that the same command of the same transaction has inserted count,
+ * so no key is locked for a row that is not checked anyway. Only heap order is
+ * known, and events come in the order of insertion, which for a bulk insert is
+ * the same. Where it is not, or where few distinct keys are found soon anyway,
+ * looking ahead does not pay, and is made rare: half as many keys must have
+ * been looked up one by one since the last time as rows were read then.
+ */
+#include "ahead.h"
+#include "probe.h"
+
+namespace integrity
+{
+namespace
+{
+
+constexpr size_t first_misses = 256;	/* a command with fewer is not worth it */
+constexpr BlockNumber most_blocks = 256;
+constexpr size_t most_elements = 100000;
+
+/* Of the command that the found keys belong to. */
+struct Ahead
+{
+	uint64		found_epoch;
+	size_t		misses;			/* keys that were not found ones, since it began or we last looked */
+	size_t		needed;			/* before we look again */
+	BlockNumber begin;			/* the blocks that were looked at */
+	BlockNumber end;
+};
+
+Ahead		ahead;
+
+struct Gathered
+{
+	Datum	   *values;
+	size_t		count;
+	size_t		rows;
+	BlockNumber end;			/* the first block that was not looked at */
+};
+
+CommandId
+command_of(TupleTableSlot *slot)
+{
+	bool		isnull;
+
+	return DatumGetCommandId(slot_getsysattr(slot, MinCommandIdAttributeNumber, &isnull));
+}
+
+TransactionId
+transaction_of(TupleTableSlot *slot)
+{
+	bool		isnull;
+
+	return DatumGetTransactionId(slot_getsysattr(slot, MinTransactionIdAttributeNumber, &isnull));
+}
+
+/* The elements of the rows from this one on. By-reference values are copied. */
+Gathered
+gather(const Rule &rule, Relation referencing, TupleTableSlot *inserted, MemoryContext memory)
+{
+	const Layout &layout = rule.compare.element;
+	BlockNumber start = ItemPointerGetBlockNumber(&inserted->tts_tid);
+	BlockNumber blocks = RelationGetNumberOfBlocks(referencing);
+	BlockNumber end = blocks - start > most_blocks ? start + most_blocks : blocks;
+	TransactionId transaction = transaction_of(inserted);
+	CommandId	command = command_of(inserted);
+	TupleTableSlot *slot = table_slot_create(referencing, nullptr);
+	MemoryContext per_row = AllocSetContextCreate(memory, "integrity row", ALLOCSET_DEFAULT_SIZES);
+	Gathered	gathered = {static_cast<Datum *>(MemoryContextAlloc(memory, sizeof(Datum) * most_elements)), 0, 0, end};
+	ItemPointerData last;
+
+	ItemPointerSet(&last, end - 1, MaxOffsetNumber);
+
+	TableScanDesc scan = pg::begin_tid_range_scan(referencing, SnapshotSelf, &inserted->tts_tid, &last);
+
+	while (table_scan_getnextslot_tidrange(scan, ForwardScanDirection, slot))
+	{
+		CHECK_FOR_INTERRUPTS();
+		if (transaction_of(slot) != transaction || command_of(slot) != command)
+			continue;
+
+		MemoryContext saved = MemoryContextSwitchTo(per_row);
+		std::span<Datum> elements = elements_of(rule, column_of(slot, rule.column));
+
+		if (gathered.count + elements.size() > most_elements)
+		{
+			gathered.end = ItemPointerGetBlockNumber(&slot->tts_tid);
+			MemoryContextSwitchTo(saved);
+			break;
+		}
+		MemoryContextSwitchTo(memory);
+		for (Datum element : elements)
+			gathered.values[gathered.count++] = layout.byval ? element : datumCopy(element, false, layout.len);
+		gathered.rows++;
+		MemoryContextSwitchTo(saved);
+		MemoryContextReset(per_row);
+	}
+	table_endscan(scan);
+	ExecDropSingleTupleTableSlot(slot);
+	return gathered;
+}
+
+} /* namespace */
+
+bool
+look_ahead(const Rule &rule, Relation referencing, Relation referenced, TupleTableSlot *inserted, size_t misses)
+{
+	BlockNumber block = ItemPointerGetBlockNumber(&inserted->tts_tid);
+
+	if (ahead.found_epoch != found_epoch())
+		ahead = {found_epoch(), 0, first_misses, 0, 0};
+	ahead.misses += misses;
+	if (ahead.misses < ahead.needed || (block >= ahead.begin && block < ahead.end) ||
+		!TransactionIdIsCurrentTransactionId(transaction_of(inserted)))
+		return false;
+
+	MemoryContext memory = AllocSetContextCreate(CurrentMemoryContext, "integrity look-ahead", ALLOCSET_DEFAULT_SIZES);
+	MemoryContext saved = MemoryContextSwitchTo(memory);
+	Gathered	gathered = gather(rule, referencing, inserted, memory);
+	std::span<Datum> values = sort_distinct({gathered.values, gathered.count}, rule.compare.element);
+	Probe		probe;
+
+	make_room_for_found_keys(rule);
+	ahead = {found_epoch(), 0, std::max(first_misses, gathered.rows / 2), block, gathered.end};
+	begin_probe(&probe, &rule, referenced, GetTransactionSnapshot(), ProbeFor::Element, ProbeLock::KeyShare);
+	for (Datum value : values)
+	{
+		CHECK_FOR_INTERRUPTS();
+		if (!is_found_key(rule, value) && key_exists(&probe, value))
+			remember_found_key(rule, value);
+	}
+	end_probe(&probe);
+	MemoryContextSwitchTo(saved);
+	MemoryContextDelete(memory);
+	return true;
+}
+
+} /* namespace integrity */

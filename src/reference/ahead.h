@@ -1,0 +1,28 @@
+/*
+ * ahead.h
+ *	  Looks the keys of a bulk insert up many at a time.
+ *
+ * A statement that inserts many rows has them in the heap before the first of
+ * their checks runs. So the check of one row can read the rows that lie ahead,
+ * look their elements up in the order of the index, and lock the keys it
+ * finds: each then is a found key (found.h) when its own row's check comes.
+ *
+ * That decides nothing. An element that is not found here is looked up again
+ * by the check of its row, which alone raises errors.
+ */
+#pragma once
+
+#include "check.h"
+#include "found.h"
+
+namespace integrity
+{
+
+/*
+ * "inserted" is the row whose INSERT event is being checked, and "misses" is how
+ * many of its elements are not among the found keys. Does something once in a
+ * while, and then returns true: there are more found keys now.
+ */
+bool		look_ahead(const Rule &rule, Relation referencing, Relation referenced, TupleTableSlot *inserted, size_t misses);
+
+} /* namespace integrity */
