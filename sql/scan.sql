@@ -337,9 +337,19 @@ INSERT INTO sparse SELECT g, ARRAY[(g * 7 - 28000) * 1000000007::int8, CASE WHEN
   CASE WHEN g % 400 = 0 THEN 9223372036854775807 - g WHEN g % 200 = 0 THEN -9223372036854775808 END] FROM generate_series(1, 8000) g;
 INSERT INTO bitmap SELECT g, ARRAY[g * 200, NULL, -g * 200, CASE WHEN g % 40 = 0 THEN g * 200 + 1 WHEN g % 41 = 0 THEN 5000200 END,
   CASE WHEN g % 400 = 0 THEN 4611686018427387904 + g WHEN g % 200 = 0 THEN -9223372036854775808 END] FROM generate_series(1, 8000) g;
+-- and what lies beside the borders of 2 and of 4 parts
+INSERT INTO bitmap SELECT g, ARRAY[g, -4999800 + (g - 8001) * 2499951, -4999800 + (g - 8001) * 2499951 - 1, -4999800 + (g - 8001) * 2499951 + 1,
+  -4999800 + (g - 8001) * 4999901, -4999800 + (g - 8001) * 4999901 - 1] FROM generate_series(8001, 8005) g;
 INSERT INTO md5s SELECT g, ARRAY[md5((g * 6)::text), CASE WHEN g % 40 = 0 THEN 'x' || g % 999 ELSE md5('1') END] FROM generate_series(1, 8000) g;
 INSERT INTO numerics SELECT g, ARRAY[g / 10.0, (g + 1) / 10.0::numeric(9, 5), CASE WHEN g % 40 = 0 THEN -(g % 800) / 10.0::numeric(9, 5) WHEN g % 60 = 0 THEN -(g % 800) / 10.0 END]
   FROM generate_series(1, 8000) g;
+-- Two sets of keys that have room one after the other, but not side by side.
+CREATE TABLE half_key (id int8 PRIMARY KEY); INSERT INTO half_key SELECT g * 1000000007::int8 FROM generate_series(1, 12000) g;
+CREATE TABLE other_key (id int8 PRIMARY KEY); INSERT INTO other_key SELECT g * 1000000009::int8 FROM generate_series(1, 12000) g;
+ANALYZE half_key, other_key;
+CREATE TABLE halves (line int PRIMARY KEY, refs int8[], more int8[]);
+INSERT INTO halves SELECT g, ARRAY[g * 1000000007::int8, g * 3], ARRAY[g * 1000000009::int8] FROM generate_series(1, 200) g;
+SELECT declare('halves', 'half_key'), integrity.add_reference('halves', 'more', 'other_key', not_valid => true);
 SELECT declare('sparse', 'sparse_key'), declare('bitmap', 'bitmap_key'), declare('md5s', 'md5_key'), declare('numerics', 'citizen', 'name');
 ALTER TABLE md5s SET (parallel_workers = 3);
 
@@ -375,9 +385,15 @@ SELECT status FROM integrity_report('md5s');
 SELECT status FROM integrity_report('temp');
 SET min_parallel_table_scan_size = '1GB';
 SELECT status FROM integrity_report('sparse');
-RESET min_parallel_table_scan_size; SET client_min_messages = warning;
+RESET min_parallel_table_scan_size;
+-- None is to be had: the leader does it all, whatever it was told.
+SET min_parallel_table_scan_size = 0; SET max_parallel_workers = 0;
+SELECT status FROM integrity_report('sparse');
+SET client_min_messages = warning;
+SELECT * FROM differences('sparse');
+RESET max_parallel_workers;
 -- By the leader and workers. A rule's own changes are there, for all of them.
-RESET parallel_leader_participation; SET min_parallel_table_scan_size = 0;
+RESET parallel_leader_participation;
 SELECT * FROM differences('sparse', 'md5s', 'parted', 'stored');
 BEGIN;
 SET LOCAL session_replication_role = replica;
@@ -410,9 +426,12 @@ SET client_min_messages = warning;
 SELECT t, how(t) FROM unnest('{sparse,bitmap,md5s,numerics}'::regclass[]) AS t;
 SELECT * FROM differences();
 SELECT * FROM of_many() EXCEPT TABLE of_many;
+SET client_min_messages = debug1;
+SELECT rule_name, references_checked, references_broken FROM integrity_report('halves') ORDER BY 1;
+SET client_min_messages = warning;
 SET maintenance_work_mem = '2MB';
 SELECT t, how(t) FROM unnest('{md5s}'::regclass[]) AS t;
-SELECT * FROM differences('sparse', 'md5s');
+SELECT * FROM differences('sparse', 'md5s', 'bitmap');
 SET maintenance_work_mem = '8MB';
 SELECT * FROM differences('sparse', 'md5s');
 -- More keys than statistics know of: what did not fit into 16 parts goes to the query after all.
@@ -437,6 +456,9 @@ SELECT declare('all_wrong', 'key'), declare('one_wrong', 'md5_key');
 SELECT find_truth();
 SELECT how('all_wrong'), how('one_wrong');
 SELECT * FROM differences();
+SET parallel_leader_participation = off;
+SELECT how('all_wrong'), how('one_wrong');
+RESET parallel_leader_participation;
 SET max_parallel_maintenance_workers = 0;
 SELECT how('all_wrong'), how('one_wrong');
 SELECT * FROM differences();

@@ -51,7 +51,7 @@ DECLARE
 BEGIN
   BEGIN
     -- many times, so that it takes longer than that on any machine
-    PERFORM count(*) FROM generate_series(1, 100000) AS g, LATERAL public.integrity_report(CASE WHEN g > 0 THEN 'scan_calls.sparse'::regclass END);
+    PERFORM count(*) FROM generate_series(1, 3000) AS g, LATERAL public.integrity_report(CASE WHEN g > 0 THEN 'scan_calls.sparse'::regclass END);
   EXCEPTION WHEN query_canceled THEN
     told := SQLERRM;
   END;
@@ -76,6 +76,31 @@ ROLLBACK;
 BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;
 SELECT references_broken, status FROM integrity_report('parted');
 COMMIT;
+-- A foreign table can become a partition where event triggers do not fire. Its rows are looked at by query, or not at all.
+-- Where there is no postgres_fdw, this tests nothing.
+DO $$
+DECLARE
+  r record;
+BEGIN
+  IF NOT EXISTS (SELECT FROM pg_available_extensions WHERE name = 'postgres_fdw') THEN
+    RETURN;
+  END IF;
+  CREATE EXTENSION IF NOT EXISTS postgres_fdw SCHEMA scan_calls;
+  CREATE SERVER regress_scan_down FOREIGN DATA WRAPPER postgres_fdw OPTIONS (host '/nonexistent');
+  CREATE USER MAPPING FOR CURRENT_USER SERVER regress_scan_down;
+  SET LOCAL session_replication_role = replica;
+  CREATE FOREIGN TABLE foreign_part PARTITION OF parted FOR VALUES FROM (3000) TO (4000) SERVER regress_scan_down;
+  SET LOCAL session_replication_role = origin;
+  SELECT * INTO r FROM integrity_report('parted');
+  IF r.status <> 'unknown' OR r.rows_checked IS NOT NULL OR r.advice !~ 'could not connect to server "regress_scan_down"' THEN
+    RAISE '%', r;
+  END IF;
+  IF (SELECT array_agg(status ORDER BY rule_name) FROM integrity_report('many')) <> '{broken,broken,ok}' THEN
+    RAISE 'the others are not reported';
+  END IF;
+  DROP FOREIGN TABLE foreign_part;
+  DROP SERVER regress_scan_down CASCADE;
+END $$;
 -- Called by itself, with what it was not made for.
 SELECT number, outcome, reason FROM integrity.scan_references('{0,1}', '{0,0}');
 SELECT * FROM integrity.scan_references('{}', '{}');
@@ -89,6 +114,7 @@ CREATE FUNCTION in_steps(step bigint) RETURNS SETOF text LANGUAGE plpgsql AS $$
 DECLARE
   rule oid := (SELECT oid FROM pg_trigger WHERE tgrelid = 'scan_calls.parted'::regclass AND tgname = 'parted_refs_fkey');
   last record;
+  before text;
   found_rows bigint;
 BEGIN
   SELECT NULL::oid AS row_table, NULL::tid AS row_tid INTO last;
@@ -96,6 +122,10 @@ BEGIN
     found_rows := 0;
     FOR last IN SELECT b.row_table, b.row_tid FROM integrity.scan_broken(rule, 0, true, last.row_table, last.row_tid, step) AS b ORDER BY 1, 2 LOOP
       RETURN NEXT last.row_table || ' ' || last.row_tid;
+      IF last.row_table || ' ' || last.row_tid = before THEN
+        RAISE 'row % again', before;
+      END IF;
+      before := last.row_table || ' ' || last.row_tid;
       found_rows := found_rows + 1;
     END LOOP;
     EXIT WHEN found_rows < step;

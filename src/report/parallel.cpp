@@ -129,7 +129,7 @@ count_in_parallel(Relation leaf, Snapshot snapshot, std::span<Counted> rules, in
 
 	EnterParallelMode();
 
-	ParallelContext *context = CreateParallelContext("$libdir/integrity", "integrity_count_worker", workers);
+	ParallelContext *context = CreateParallelContext("integrity", "integrity_count_worker", workers);
 	size_t		count = rules.size();
 	Size		scan_size = table_parallelscan_estimate(leaf, snapshot);
 
