@@ -38,10 +38,9 @@ CREATE TABLE triggers_before AS SELECT * FROM my_triggers;
 CREATE TABLE rules_before AS SELECT * FROM rules;
 SELECT * FROM rules ORDER BY "table"::text, rule_name;
 
--- PostgreSQL's refusal, on both sides.
+-- PostgreSQL's refusal, on both sides. (Newer minor versions also refuse to rewrite a table whose row type a trigger names.)
 ALTER TABLE student ALTER COLUMN id TYPE bigint;
 ALTER TABLE parent ALTER COLUMN kids TYPE bigint[];
-ALTER TABLE student ALTER COLUMN name TYPE varchar(30);
 
 -- The key first: five rules and the guards name it. Then one array.
 SELECT integrity.alter_table('student', 'ALTER COLUMN id TYPE bigint');

@@ -4,8 +4,8 @@
  *
  * PostgreSQL makes a foreign key anew when the type of one of its columns
  * changes. A trigger is in the way instead: of the type of a column that it
- * names, and of every rewrite of a table whose row type it names, as a rule
- * does on the referenced side. So the rules are dropped, and made again from
+ * names, and, since some minor version, of every rewrite of a table whose row
+ * type it names, as a rule does on the referenced side. So the rules are dropped, and made again from
  * their definitions.
  */
 
