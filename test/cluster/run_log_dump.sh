@@ -54,7 +54,10 @@ SELECT run_id FROM integrity.undo(1, false);
 SELECT run_id FROM integrity.undo(2, false);
 CREATE TEMP TABLE passing (ids int[]);
 INSERT INTO integrity.run (kind) VALUES ('repair');
+BEGIN;
+SELECT integrity.open_run(max(run_id)) FROM integrity.run;
 INSERT INTO integrity.change (run_id, referencing_table, rule_name, changed_table, before) SELECT max(run_id), 'passing', 'ids', 'passing', '{"ids": "{1}"}' FROM integrity.run;
+COMMIT;
 INSERT INTO integrity.run_rule (run_id, referencing_table, rule_name, status) SELECT max(run_id), 'passing', 'ids', 'ok' FROM integrity.run;
 SQL
 
