@@ -135,6 +135,13 @@ sub append {
             "WHERE $where AND NOT EXISTS (SELECT FROM link WHERE ref_id = r.id AND key_id = $id)");
 }
 
+sub upsert {
+    my ($row, @ids) = @_;
+    return ('upsert row', "INSERT INTO ref (id, ids) VALUES ($row, " . as_array(@ids) . ') ON CONFLICT (id) DO UPDATE SET ids = excluded.ids',
+        "WITH r AS (INSERT INTO ref (id) VALUES ($row) ON CONFLICT DO NOTHING), d AS (DELETE FROM link WHERE ref_id = $row) " .
+            'INSERT INTO link SELECT l.* FROM (VALUES ' . link_rows([$row, @ids]) . ') l (ref_id, key_id, pos) WHERE l.ref_id IS NOT NULL');
+}
+
 sub link_statement {
     my $where = some_rows();
     my $number = 1 + rnd(chance(70) ? 8 : $keys);
@@ -177,9 +184,7 @@ sub link_statement {
                 ') l (ref_id, key_id, pos) JOIN ref r ON r.id = l.ref_id');
     }
     if ($what eq 'upsert') {
-        return ('upsert row', "INSERT INTO ref (id, ids) VALUES ($row, " . as_array(@ids) . ') ON CONFLICT (id) DO UPDATE SET ids = excluded.ids',
-            "WITH r AS (INSERT INTO ref (id) VALUES ($row) ON CONFLICT DO NOTHING), d AS (DELETE FROM link WHERE ref_id = $row) " .
-                'INSERT INTO link SELECT l.* FROM (VALUES ' . link_rows([$row, @ids]) . ') l (ref_id, key_id, pos) WHERE l.ref_id IS NOT NULL');
+        return upsert($row, @ids);
     }
     if ($what eq 'merge') {
         return ('merge row', "MERGE INTO ref r USING (VALUES ($row, $id)) s (row, id) ON r.id = s.row " .
@@ -225,11 +230,10 @@ sub single_statement {
 # A key that a check has found goes away before the next check of the same transaction; on one row, or on two.
 sub found_and_gone {
     my $number = 1 + rnd(8);
-    my ($id, $key) = (element($number), key($number));
-    my @rows = (row(), 1 + rnd($rows));
-    return in_one_transaction([both('insert key', "INSERT INTO $c{K} (id) VALUES ($key) ON CONFLICT DO NOTHING")], [append("r.id = $rows[0]", $id)],
-        [both(@{ pick(['delete key', "DELETE FROM $c{K} WHERE id = $key"], ['update key', "UPDATE $c{K} SET id = " . any_key() . " WHERE id = $key"]) })],
-        [append("r.id = $rows[1]", $id)]);
+    my $key = key($number);
+    return in_one_transaction([both('insert key', "INSERT INTO $c{K} (id) VALUES ($key) ON CONFLICT DO NOTHING")], [upsert(row(), $number)],
+        [both(@{ pick(['delete key', "DELETE FROM $c{K} WHERE id = $key"], ['update key', "UPDATE $c{K} SET id = " . key(20 + rnd(20)) . " WHERE id = $key"]) })],
+        [upsert(1 + rnd($rows), $number)]);
 }
 
 # A row is written again before the check of its first version comes; sometimes the row or the key comes and goes meanwhile.
@@ -249,7 +253,7 @@ sub key_statement_alone {
 sub statement {
     my $dice = rnd(100);
     return truncate_statement() if $dice < 2 && !$t{in};
-    if ($dice < 12 && $c{other} ne 'broken') { return chance(50) && $c{kind} eq 'link' ? found_and_gone() : written_again() }
+    if ($dice < 14 && $c{other} ne 'broken') { return chance(70) && $c{kind} eq 'link' ? found_and_gone() : written_again() }
     return key_statement() if $dice < 50;
     return row_statement() if $dice < 58;
     return $c{kind} eq 'link' ? link_statement() : single_statement();
