@@ -56,6 +56,7 @@ sub helper {
         my ($kind, $statement, @also) = @_;
         $tally->tried($kind) if $kind ne 'other';
         my ($state, $text) = $session->run($statement);
+        $tally->ended($state);
         fail("$name: SQLSTATE $state", $statement, $text, map({ describe($_) } @families), $session->last_statements(20))
             unless grep { $state eq $_ } qw(00000 40001 40P01 57014), @also;
         $tally->did($kind) if $kind ne 'other' && $state eq '00000';

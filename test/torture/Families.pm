@@ -12,11 +12,12 @@ use strict;
 use warnings;
 use Exporter 'import';
 use Torture;
-our @EXPORT = qw(set_up describe broken_references key_statement giving_statement row_statement prepared_statements
+our @EXPORT = qw(set_up describe broken_references key_statement exchange giving_statement row_statement prepared_statements
     $keys $rows $ledgers $kept $broken_from @families);
 
 our ($keys, $rows, $ledgers) = (7, 8, 3);    # few of them, so that they meet
 our $kept = 1000;           # keys from here on are never deleted and never changed
+my ($bulk_from, $bulk_to) = (2001, 2300);    # in the first family: keys and rows of bulk statements
 our $broken_from = 900;     # elements from here to $kept are broken from the beginning, and never are keys
 our @families;
 
@@ -85,6 +86,7 @@ sub set_up {
             "INSERT INTO $r (id, ids) SELECT $kept + g, ARRAY[" . element($f, $kept) . "] FROM generate_series(1, $ledgers) g",
             declare($f), $f->{gin} ? "CREATE INDEX ON $r USING gin (ids)" : (), $f->{triggers} ? triggers($f) : ();
         $session->must("UPDATE k3 SET grp = 1 + note % 3") if $grp;
+        $session->must("INSERT INTO k1 (id) SELECT " . value($f, 'g') . " FROM generate_series($bulk_from, $bulk_to) g") if $n == 1;
     }
     my @other = ($families[0]{options}{on_delete} eq 'delete row' ? 'set null' : pick('remove element', 'null element', 'no action'));
     $session->must(add_reference('r1', 'more', 'k1', on_delete => $other[0], on_update => $families[0]{options}{on_update}, rule_name => 'more1'));
@@ -131,11 +133,19 @@ sub key_statement {
         $f->{n} == 3 ? (map { ['native cascade to keys', 'DELETE FROM g3 WHERE id = ' . (1 + rnd(3))] } 1 .. 3) : ());
 }
 
+# A key that is another one for a while, in one transaction; or two that change places.
+sub exchange {
+    my ($f) = @_;
+    my ($one, $other, $spare) = map { value($f, $_) } numbers(2, 2, $keys), 810 + rnd(80);
+    return map { "UPDATE $f->{k} SET id = $_->[1] WHERE id = $_->[0]" } chance(50) ? ([$one, $spare], [$spare, $one]) : ([$one, $spare], [$other, $one], [$spare, $other]);
+}
+
 # What gives keys, or holds them without changing which there are.
 sub giving_statement {
     my ($f) = @_;
     my ($k, $id) = ($f->{k}, number($f, 'id'));
     my ($one, $other) = map { value($f, $_) } numbers(2, 2, $keys);
+    my $e = element($f, 1 + rnd($keys));
     my $partitioned = $f->{key_how} ne '';    # ON CONFLICT cannot move a row
     return pick(
         (map { ['insert keys', "INSERT INTO $k (id) SELECT " . value($f, 'g') . " FROM generate_series(1, $keys) g ON CONFLICT DO NOTHING"] } 1 .. 3),
@@ -145,6 +155,11 @@ sub giving_statement {
         (map { ['update other columns', "UPDATE $k SET note = note + 1 WHERE id = $one"] } 1, 2),
         ['update key back', "UPDATE $k SET id = " . value($f, "$id % 10") . " WHERE id = (SELECT id FROM $k WHERE $id BETWEEN 10 AND $broken_from - 1 LIMIT 1)"],
         ['delete far keys', "DELETE FROM $k WHERE $id BETWEEN 10 AND $broken_from - 1"],
+        # Enough rows of one command for the check to read ahead, and keys of theirs that go meanwhile.
+        $f->{n} == 1 ? (['delete many rows', "DELETE FROM r1 WHERE id BETWEEN $bulk_from AND $bulk_to"],
+            ['insert many keys', "INSERT INTO k1 (id) SELECT " . value($f, 'g') . " FROM generate_series($bulk_from, $bulk_to) g ON CONFLICT DO NOTHING"],
+            ['delete many keys', "DELETE FROM k1 WHERE $id BETWEEN $bulk_from AND $bulk_to AND $id % 60 = " . rnd(60)],
+            map { ['insert many rows', "INSERT INTO r1 (id, ids) SELECT g, ARRAY[" . element($f, 'g') . ", $e] FROM generate_series($bulk_from, $bulk_to) g WHERE NOT EXISTS (SELECT FROM r1 WHERE id = g)"] } 1, 2) : (),
         ['lock key', "SELECT FROM $k WHERE id = $one FOR " . pick('UPDATE', 'NO KEY UPDATE', 'SHARE', 'KEY SHARE')],
         $f->{n} == 3 ? (['other', 'INSERT INTO g3 SELECT generate_series(1, 3) ON CONFLICT DO NOTHING'],
             ['other', "UPDATE k3 SET grp = (SELECT id FROM g3 LIMIT 1) WHERE id IN ($one, $other)"]) : ());

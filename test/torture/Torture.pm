@@ -84,6 +84,7 @@ my $long = 15;    # seconds of one part, after which each kind must have taken e
 
 sub new { my ($class) = @_; return bless {open => [], total => {}, tried => {}}, $class }
 sub tried { my ($self, $kind) = @_; $self->{tried}{$kind}++; return }
+sub ended { my ($self, $state) = @_; $self->{total}{"=$state"}++; return }    # the SQLSTATE of one statement
 sub did { my ($self, $kind) = @_; push @{ $self->{open} }, $kind; return }
 sub mark { my ($self) = @_; return scalar @{ $self->{open} } }
 sub back_to { my ($self, $mark) = @_; splice @{ $self->{open} }, $mark if $mark < @{ $self->{open} }; return }
@@ -128,7 +129,8 @@ sub goes_on {
 sub finish {
     my ($self, $part, $seconds, @kinds) = @_;
     my %all = (%{ $self->{tried} }, map { $_ => 1 } @kinds);
-    print "$part: took effect, of so many: ", join(', ', map { "$_ " . ($self->{total}{$_} // 0) . ($self->{tried}{$_} ? "/$self->{tried}{$_}" : '') } sort keys %all), "\n";
+    print "$part: took effect, of so many: ", join(', ', map { "$_ " . ($self->{total}{$_} // 0) . ($self->{tried}{$_} ? "/$self->{tried}{$_}" : '') } grep { !/^=/ } sort keys %all), "\n";
+    print "$part: ended with: ", join(', ', map { /^=(.*)/ ? "$1 $self->{total}{$_}" : () } sort keys %{ $self->{total} }), "\n";
     my @never = $self->missing(@kinds);
     Torture::fail("$part: never took effect in $seconds s: " . join ', ', @never) if @never && $seconds >= $long;
     return;
