@@ -227,13 +227,16 @@ sub single_statement {
     return ($kind, $spell->($statement, 1), $spell->($statement, 0));
 }
 
-# A key that a check has found goes away before the next check of the same transaction; on one row, or on two.
+# A key that a check has found goes away before the next check of the same transaction. Few other rows have it, so that
+# little else comes between the two.
 sub found_and_gone {
-    my $number = 1 + rnd(8);
-    my $key = key($number);
-    return in_one_transaction([both('insert key', "INSERT INTO $c{K} (id) VALUES ($key) ON CONFLICT DO NOTHING")], [upsert(row(), $number)],
-        [both(@{ pick(['delete key', "DELETE FROM $c{K} WHERE id = $key"], ['update key', "UPDATE $c{K} SET id = " . key(20 + rnd(20)) . " WHERE id = $key"]) })],
-        [upsert(1 + rnd($rows), $number)]);
+    my $number = 20 + rnd(20);
+    my ($key, $row) = (key($number), row());
+    my @upsert = $c{kind} eq 'link' ? upsert($row, $number)
+        : ('upsert row', map { "INSERT INTO ref (id, ids) VALUES ($row, $_) ON CONFLICT (id) DO UPDATE SET ids = excluded.ids" } as_array($number), $key);
+    return in_one_transaction($c{deferrable} ? [both('set constraints', 'SET CONSTRAINTS ALL IMMEDIATE')] : (), [both('insert key', "INSERT INTO $c{K} (id) VALUES ($key) ON CONFLICT DO NOTHING")], \@upsert,
+        [both(@{ pick(['delete key', "DELETE FROM $c{K} WHERE id = $key"], ['update key', "UPDATE $c{K} SET id = " . key(40 + rnd(15)) . " WHERE id = $key"]) })],
+        \@upsert);
 }
 
 # A row is written again before the check of its first version comes; sometimes the row or the key comes and goes meanwhile.
@@ -253,7 +256,7 @@ sub key_statement_alone {
 sub statement {
     my $dice = rnd(100);
     return truncate_statement() if $dice < 2 && !$t{in};
-    if ($dice < 14 && $c{other} ne 'broken') { return chance(70) && $c{kind} eq 'link' ? found_and_gone() : written_again() }
+    if ($dice < 14 && $c{other} ne 'broken') { return chance(60) && $c{kind} ne 'self' ? found_and_gone() : written_again() }
     return key_statement() if $dice < 50;
     return row_statement() if $dice < 58;
     return $c{kind} eq 'link' ? link_statement() : single_statement();
