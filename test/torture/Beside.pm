@@ -86,13 +86,15 @@ sub mend {
         if ($what eq 'break') {
             # As it came in before there was a rule.
             my $broken = Families::element($families[1], $broken_from + rnd(20));
-            $session->must($_) for 'BEGIN';
-            my $ok = $run->('other', 'SET LOCAL session_replication_role = replica')
+            my $ok = $run->('other', 'BEGIN') && $run->('other', 'SET LOCAL session_replication_role = replica')
                 && $run->('break', "UPDATE r2 SET note = note + 1, ids = $broken || ids WHERE id = " . (1 + rnd($rows)) . " AND array_position(ids, $broken) IS NULL");
             end_transaction($session, $ok);
         } elsif ($what eq 'repair') {
+            # In a snapshot of its own too: then what somebody changes meanwhile is a serialization failure.
+            $run->('other', 'SET default_transaction_isolation = ' . pick(q('read committed'), q('read committed'), q('repeatable read'), 'serializable'));
             $run->('repair', "SELECT run_id FROM integrity.repair('r2', NULL, '" . pick('remove element', 'null element') . "', dry_run => false) WHERE run_id IS NOT NULL")
                 and push @runs, split /\n/, $session->{answer};
+            1 until $run->('other', 'SET default_transaction_isolation = DEFAULT');
         } elsif ($what eq 'batches') {
             $run->('repair in batches', "CALL integrity.repair_in_batches('r2', 'rule2', 'remove element', batch_rows => 2)");
         } elsif ($what eq 'undo') {
