@@ -50,6 +50,8 @@ extern "C"
 #include "catalog/pg_collation.h"
 #include "catalog/pg_constraint.h"
 #include "catalog/pg_depend.h"
+#include "catalog/pg_event_trigger.h"
+#include "catalog/pg_extension.h"
 #include "catalog/pg_index.h"
 #include "catalog/pg_inherits.h"
 #include "catalog/pg_namespace.h"
@@ -57,6 +59,7 @@ extern "C"
 #include "catalog/pg_opfamily.h"
 #include "catalog/pg_operator.h"
 #include "catalog/pg_proc.h"
+#include "catalog/pg_shdepend.h"
 #include "catalog/pg_trigger.h"
 #include "catalog/pg_type.h"
 #include "commands/defrem.h"
@@ -256,6 +259,18 @@ inline constexpr bool restrict_has_own_error = true;
 #else
 inline constexpr bool restrict_has_own_error = false;
 #endif
+
+/* ALTER TABLE ... ALTER COLUMN ... SET EXPRESSION came with 17. */
+inline bool
+sets_expression(const AlterTableCmd *command)
+{
+#if PG_VERSION_NUM >= 170000
+	return command->subtype == AT_SetExpression;
+#else
+	(void) command;
+	return false;
+#endif
+}
 
 /* 18 brought virtual generated columns. */
 inline bool

@@ -6,11 +6,11 @@
  * integrity.complete_rule() is an event trigger, so that CREATE TRIGGER written
  * by hand is the same as integrity.add_reference(): without it such a rule
  * would check inserts and leak on every delete. A dump holds the guards
- * itself and its rows were checked when they were written, so while
- * check_function_bodies is off, as pg_dump and pg_restore set it, only
- * privileges are looked at.
+ * itself, so while check_function_bodies is off, as pg_dump and pg_restore
+ * set it, none are made.
  */
 #include "catalog.h"
+#include "commands.h"
 #include "complete.h"
 #include "guards.h"
 #include "partitions.h"
@@ -63,12 +63,12 @@ depend_on_index(const Rule &rule)
 }
 
 /*
- * During a restore only the form and the privileges of a rule are looked at.
  * A dump grants privileges last, so a superuser who restores is not asked for
- * them.
+ * them. Rows are checked as those of a foreign key are; but where that one is
+ * lost with its first broken row, this rule is kept, and is not valid.
  */
 void
-check_restored_rule(Oid trigger)
+complete_restored_rule(Oid trigger)
 {
 	Rule		rule;
 	Problem		problem = {};
@@ -83,8 +83,21 @@ check_restored_rule(Oid trigger)
 	require_ownership(rule);
 	if (!superuser())
 		require_references(rule, GetUserId());
-	if (load_rule(trigger, &rule, &problem))
-		depend_on_index(rule);
+	if (!load_rule(trigger, &rule, &problem))
+		return;					/* the report tells why */
+	depend_on_index(rule);
+
+	char	   *reason;
+
+	if (rule.options.not_valid || existing_rows_hold(rule, &reason))
+		return;
+	mark_not_valid(trigger);
+	ereport(WARNING,
+			(errcode(ERRCODE_FOREIGN_KEY_VIOLATION),
+			 errmsg("rule \"%s\" of table \"%s\" is restored as not valid", NameStr(rule.name),
+					get_rel_name(rule.referencing)),
+			 errdetail("Existing rows break it: %s.", reason),
+			 errhint("integrity_report() tells how many, integrity.repair() mends them.")));
 }
 
 } /* namespace */
@@ -107,6 +120,17 @@ complete_rule(Oid trigger)
 
 namespace
 {
+
+/* Its rows can change elsewhere, where no rule is known. */
+void
+refuse_foreign_partition(Oid table)
+{
+	if (get_rel_relkind(table) == RELKIND_FOREIGN_TABLE && rule_triggers(table, true) != NIL)
+		ereport(ERROR,
+				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
+				 errmsg("partition \"%s\" is a foreign table", get_rel_name(table)),
+				 errhint("A reference needs rows that can be checked and locked.")));
+}
 
 bool
 is_declared_rule(Oid trigger)
@@ -159,7 +183,7 @@ integrity_complete_rule(PG_FUNCTION_ARGS)
 		{
 			if (!check_function_bodies)
 			{
-				check_restored_rule(objid);
+				complete_restored_rule(objid);
 				continue;
 			}
 
@@ -168,15 +192,18 @@ integrity_complete_rule(PG_FUNCTION_ARGS)
 			if (!rule.options.not_valid && rule_fires(rule.enabled))
 				check_existing_rows(rule);
 		}
-		else if (classid == RelationRelationId && check_function_bodies)
+		else if (classid == RelationRelationId)
+		{
+			refuse_foreign_partition(objid);
 			complete_partitions(objid);
+		}
 	}
 	if (SPI_finish() != SPI_OK_FINISH)
 		elog(ERROR, "SPI_finish failed");
 
 	Node	   *statement = reinterpret_cast<EventTriggerData *>(fcinfo->context)->parsetree;
 
-	if (check_function_bodies && IsA(statement, AlterTableStmt))
+	if (IsA(statement, AlterTableStmt))
 		complete_alter_table(castNode(AlterTableStmt, statement));
 	PG_RETURN_NULL();
 }

@@ -14,6 +14,7 @@
 #include "action.h"
 #include "catalog.h"
 #include "guarded.h"
+#include "commands.h"
 #include "guards.h"
 
 namespace integrity
@@ -400,7 +401,7 @@ is_guarded(const Rule &rule)
 		return found && found->enabled;
 	};
 
-	return has(Guard::Delete) && has(Guard::Update) && has(Guard::Truncate) &&
+	return commands_are_watched() && has(Guard::Delete) && has(Guard::Update) && has(Guard::Truncate) &&
 		(!needs_move_guard(rule) || has(Guard::Move)) && !has_disabled_partition_guard(rule.referenced);
 }
 

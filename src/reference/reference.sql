@@ -302,8 +302,8 @@ CREATE FUNCTION integrity.add_guards(referenced_table regclass) RETURNS void
  * table, lets a rule that is enabled wait for those who are just deleting keys without knowing it, and removes the guards
  * that a detached partition no longer needs.
  *
- * While check_function_bodies is off, as pg_dump sets it for a restore, it only checks form and privileges: a dump holds
- * the guards itself, and its rows were checked when they were written.
+ * While check_function_bodies is off, as pg_dump sets it for a restore, it makes no guards, for the dump holds them itself. A
+ * rule with broken rows is kept then, with a warning, and is not valid.
  *
  * Locks: SHARE ROW EXCLUSIVE on the referenced table, for CREATE TRIGGER, ENABLE TRIGGER and ATTACH PARTITION.
  *
@@ -316,18 +316,20 @@ CREATE FUNCTION integrity.complete_rule() RETURNS event_trigger
 REVOKE EXECUTE ON FUNCTION integrity.complete_rule() FROM PUBLIC;
 
 CREATE EVENT TRIGGER integrity_complete_rule ON ddl_command_end
-	WHEN TAG IN ('CREATE TRIGGER', 'CREATE TABLE', 'ALTER TABLE', 'CREATE SCHEMA')
+	WHEN TAG IN ('CREATE TRIGGER', 'CREATE TABLE', 'CREATE FOREIGN TABLE', 'ALTER TABLE', 'CREATE SCHEMA')
 	EXECUTE FUNCTION integrity.complete_rule();
 
 /**
  * The event trigger function that keeps a partition of a referenced table from being detached or dropped, by itself, with
- * its schema or with its owner, while its keys are referenced. Before a referenced table is attached as a partition or
- * becomes an inheritance child, it makes the table's guards fit for that.
+ * its schema, its owner or the extension it belongs to, while its keys are referenced; and a table from becoming unlogged
+ * while permanent ones refer to it. Before a referenced table is attached as a partition or becomes an inheritance child, it
+ * makes the table's guards fit for that.
  *
  * Locks: ACCESS EXCLUSIVE on the partition and the table it is a partition of, as the commands themselves; ROW SHARE on
  * the referencing tables.
  *
- * Errors: 23503 a key of the partition is still referenced; 0A000 DETACH CONCURRENTLY; 55006 a check of the partition was
+ * Errors: 23503 a key of the partition is still referenced; 0A000 DETACH CONCURRENTLY; 42P16 temporary or unlogged and
+ * permanent tables mixed; 55006 a check of the partition was
  * put off and has not been made yet.
  */
 CREATE FUNCTION integrity.keep_keys() RETURNS event_trigger
@@ -337,7 +339,7 @@ CREATE FUNCTION integrity.keep_keys() RETURNS event_trigger
 REVOKE EXECUTE ON FUNCTION integrity.keep_keys() FROM PUBLIC;
 
 CREATE EVENT TRIGGER integrity_keep_keys ON ddl_command_start
-	WHEN TAG IN ('ALTER TABLE', 'DROP TABLE', 'DROP SCHEMA', 'DROP OWNED')
+	WHEN TAG IN ('ALTER TABLE', 'DROP TABLE', 'DROP SCHEMA', 'DROP OWNED', 'DROP EXTENSION', 'DROP ACCESS METHOD')
 	EXECUTE FUNCTION integrity.keep_keys();
 
 /**
@@ -367,7 +369,8 @@ CREATE FUNCTION integrity.describe_rule(trigger_oid oid,
  *   enforced                          its triggers fire, in an ordinary session and on every partition
  *   validated                         existing rows were checked
  *   deferrable, initially_deferred    as SET CONSTRAINTS understands them
- *   guarded                           the referenced table has all its guards, and they are enabled
+ *   guarded                           the referenced table has all its guards, and they are enabled; so are the event triggers
+ *                                     of the extension
  *   problem                           why the rule cannot work, or NULL
  */
 CREATE VIEW integrity.reference AS
