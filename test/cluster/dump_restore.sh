@@ -251,14 +251,14 @@ if restored regress_dump_schema "$PGBIN/pg_restore" -e --schema-only -d regress_
 fi
 
 # Rows that came in with triggers off. A foreign key is lost in the restore; a rule stays in force, and says that it is
-# not valid.
+# not valid. (pg_restore shows the server's warnings only with --verbose.)
 fresh regress_dump_rotten
 sql regress_dump_rotten -c "SET client_min_messages = warning" -c "CREATE EXTENSION integrity" -c "CREATE TABLE k (id int PRIMARY KEY)" \
   -c "CREATE TABLE t (ids int[], id int CONSTRAINT native REFERENCES k)" -c "SELECT FROM integrity.add_reference('t', 'ids', 'k')" \
   -c "SET session_replication_role = replica" -c "INSERT INTO k VALUES (1)" -c "INSERT INTO t VALUES ('{1,2}', 2)"
 "$PGBIN/pg_dump" -Fc -f "$files/rotten.dump" regress_dump_rotten
 fresh regress_dump_mourned
-"$PGBIN/pg_restore" -j 2 -d regress_dump_mourned "$files/rotten.dump" >"$files/restore.log" 2>&1 || true
+"$PGBIN/pg_restore" --verbose -j 2 -d regress_dump_mourned "$files/rotten.dump" >"$files/restore.log" 2>&1 || true
 grep -q 'WARNING: *rule "t_ids_fkey" of table "t" is restored as not valid' "$files/restore.log" || fail "no warning of a rule that does not hold"
 shows regress_dump_mourned "t_ids_fkey|t|f|t|" "SELECT rule_name, enforced, validated, guarded, problem FROM integrity.reference"
 refused regress_dump_mourned 23503 "INSERT INTO public.t VALUES ('{2}')"
