@@ -12,6 +12,7 @@
 #include "catalog.h"
 #include "commands.h"
 #include "complete.h"
+#include "dependency.h"
 #include "guards.h"
 #include "partitions.h"
 #include "validate.h"
@@ -43,23 +44,6 @@ require_ownership(const Rule &rule)
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 				 errmsg("must be owner of table %s", get_rel_name(rule.referencing)),
 				 errhint("Only the owner of the referencing table can declare its references.")));
-}
-
-/*
- * Dropping the unique index takes CASCADE and takes the rule along, as with a
- * foreign key. pg_dump sees the dependency, too, so a parallel restore makes
- * the index before the trigger.
- */
-void
-depend_on_index(const Rule &rule)
-{
-	ObjectAddress trigger;
-	ObjectAddress index;
-
-	deleteDependencyRecordsForSpecific(TriggerRelationId, rule.trigger, DEPENDENCY_NORMAL, RelationRelationId, rule.index);
-	ObjectAddressSet(trigger, TriggerRelationId, rule.trigger);
-	ObjectAddressSet(index, RelationRelationId, rule.index);
-	recordDependencyOn(&trigger, &index, DEPENDENCY_NORMAL);
 }
 
 /*

@@ -15,6 +15,7 @@
 #include "catalog.h"
 #include "guarded.h"
 #include "commands.h"
+#include "dependency.h"
 #include "guards.h"
 
 namespace integrity
@@ -401,7 +402,7 @@ is_guarded(const Rule &rule)
 		return found && found->enabled;
 	};
 
-	return commands_are_watched() && has(Guard::Delete) && has(Guard::Update) && has(Guard::Truncate) &&
+	return commands_are_watched() && depends_on_index(rule) && has(Guard::Delete) && has(Guard::Update) && has(Guard::Truncate) &&
 		(!needs_move_guard(rule) || has(Guard::Move)) && !has_disabled_partition_guard(rule.referenced);
 }
 

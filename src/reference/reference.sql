@@ -278,8 +278,9 @@ CREATE FUNCTION integrity.drop_reference(referencing_table regclass, rule_name n
 
 /**
  * Makes the guard triggers that are missing on a referenced table, enables those that are disabled, and removes those that
- * no rule needs any more. Only needed where somebody dropped or disabled them, renamed a deferrable rule, or dropped a
- * referencing table: declaring a rule makes its guards, and integrity.drop_reference() removes them.
+ * no rule needs any more. Makes its rules depend on the unique index of their key, if they do not. Only needed where somebody
+ * dropped or disabled guards, renamed a deferrable rule, or dropped a referencing table, and after pg_upgrade, which knows
+ * nothing of the index: declaring a rule makes its guards, and integrity.drop_reference() removes them.
  *
  * Parameters:
  *   referenced_table  the table; it must be yours
@@ -370,7 +371,7 @@ CREATE FUNCTION integrity.describe_rule(trigger_oid oid,
  *   validated                         existing rows were checked
  *   deferrable, initially_deferred    as SET CONSTRAINTS understands them
  *   guarded                           the referenced table has all its guards, and they are enabled; so are the event triggers
- *                                     of the extension
+ *                                     of the extension, and the unique index is kept from being dropped
  *   problem                           why the rule cannot work, or NULL
  */
 CREATE VIEW integrity.reference AS
