@@ -103,7 +103,7 @@ keep_keys(Oid partition_oid, bool concurrently, List *going_too)
 	/* A check that was put off would be lost with the trigger that is to make it. */
 	require_no_pending_checks(partition_oid, "remove partition");
 
-	Guarded		guarded = collect_rules(partition, Scope::Above);
+	Guarded		guarded = collect_rules(partition, Scope::Above, TRIGGER_FIRES_ON_ORIGIN);
 	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
 
 	for (int i = 0; i < guarded.count; i++)
@@ -194,7 +194,7 @@ check_attached(Oid partition)
 	{
 		const Rule *rule = fetch_rule(lfirst_oid(cell));
 
-		if (!rule_fires(rule->enabled))
+		if (!rule_is_enforced(rule->enabled))
 			continue;
 		wait_for_deleters(*rule);
 		if (!rule->options.not_valid)
@@ -222,6 +222,7 @@ complete_alter_table(AlterTableStmt *statement)
 				break;
 			case AT_EnableTrig:
 			case AT_EnableAlwaysTrig:
+			case AT_EnableReplicaTrig:
 			case AT_EnableTrigAll:
 			case AT_EnableTrigUser:
 				if (OidIsValid(table))
@@ -230,7 +231,7 @@ complete_alter_table(AlterTableStmt *statement)
 						Rule		rule;
 						Problem		problem = {};
 
-						if (load_rule(lfirst_oid(rule_cell), &rule, &problem) && rule_fires(rule.enabled))
+						if (load_rule(lfirst_oid(rule_cell), &rule, &problem) && rule.enabled != TRIGGER_DISABLED)
 							wait_for_deleters(rule);
 					}
 				break;

@@ -319,6 +319,9 @@ CREATE EVENT TRIGGER integrity_complete_rule ON ddl_command_end
 	WHEN TAG IN ('CREATE TRIGGER', 'CREATE TABLE', 'ALTER TABLE', 'CREATE SCHEMA')
 	EXECUTE FUNCTION integrity.complete_rule();
 
+-- DDL of a session with session_replication_role = replica is DDL all the same, as for a foreign key.
+ALTER EVENT TRIGGER integrity_complete_rule ENABLE ALWAYS;
+
 /**
  * The event trigger function that keeps a partition of a referenced table from being detached or dropped, by itself, with
  * its schema or with its owner, while its keys are referenced. Before a referenced table is attached as a partition or
@@ -339,6 +342,8 @@ REVOKE EXECUTE ON FUNCTION integrity.keep_keys() FROM PUBLIC;
 CREATE EVENT TRIGGER integrity_keep_keys ON ddl_command_start
 	WHEN TAG IN ('ALTER TABLE', 'DROP TABLE', 'DROP SCHEMA', 'DROP OWNED')
 	EXECUTE FUNCTION integrity.keep_keys();
+
+ALTER EVENT TRIGGER integrity_keep_keys ENABLE ALWAYS;
 
 /**
  * What the trigger of a rule declares; the view integrity.reference is made of it.
