@@ -127,9 +127,8 @@ SELECT * FROM seen;
 ALTER EVENT TRIGGER integrity_complete_rule ENABLE REPLICA;
 SELECT * FROM seen;
 ALTER EVENT TRIGGER integrity_complete_rule ENABLE ALWAYS;
-ALTER EVENT TRIGGER integrity_keep_keys ENABLE;
+ALTER EVENT TRIGGER integrity_keep_keys ENABLE ALWAYS;
 SELECT * FROM seen;
-ALTER EVENT TRIGGER integrity_complete_rule ENABLE;
 
 -- The dependency on the unique index is one, too. pg_upgrade loses it.
 SET allow_system_table_mods = on;

@@ -151,7 +151,7 @@ INSERT INTO t2 VALUES ('{9}');
 ALTER EVENT TRIGGER integrity_complete_rule DISABLE;
 CREATE TRIGGER t2_ids_fkey AFTER INSERT OR UPDATE ON t2 FOR EACH ROW WHEN (integrity.refers(NEW.ids, (NULL::k).id))
   EXECUTE FUNCTION integrity.check_reference('on_delete=mend');
-ALTER EVENT TRIGGER integrity_complete_rule ENABLE;
+ALTER EVENT TRIGGER integrity_complete_rule ENABLE ALWAYS;
 SELECT * FROM integrity.repair('t2', action => 'remove element');
 \echo :SQLSTATE
 INSERT INTO mine VALUES (7, '{9}');

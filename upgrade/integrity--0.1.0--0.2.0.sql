@@ -6,11 +6,13 @@ DROP EVENT TRIGGER integrity_complete_rule;
 CREATE EVENT TRIGGER integrity_complete_rule ON ddl_command_end
 	WHEN TAG IN ('CREATE TRIGGER', 'CREATE TABLE', 'CREATE FOREIGN TABLE', 'ALTER TABLE', 'CREATE SCHEMA')
 	EXECUTE FUNCTION integrity.complete_rule();
+ALTER EVENT TRIGGER integrity_complete_rule ENABLE ALWAYS;
 
 DROP EVENT TRIGGER integrity_keep_keys;
 CREATE EVENT TRIGGER integrity_keep_keys ON ddl_command_start
 	WHEN TAG IN ('ALTER TABLE', 'DROP TABLE', 'DROP SCHEMA', 'DROP OWNED', 'DROP EXTENSION', 'DROP ACCESS METHOD')
 	EXECUTE FUNCTION integrity.keep_keys();
+ALTER EVENT TRIGGER integrity_keep_keys ENABLE ALWAYS;
 
 -- A disabled event trigger is advised on.
 CREATE OR REPLACE FUNCTION integrity.advice(rule integrity.reference, references_broken bigint) RETURNS text
@@ -34,7 +36,7 @@ BEGIN
        AND e.evtenabled NOT IN ('O', 'A')
      ORDER BY 1 LIMIT 1;
     IF FOUND THEN
-      RETURN pg_catalog.format('ALTER EVENT TRIGGER %I ENABLE;', disabled.evtname);
+      RETURN pg_catalog.format('ALTER EVENT TRIGGER %I ENABLE ALWAYS;', disabled.evtname);
     ELSIF pg_catalog.current_setting('event_triggers', true) = 'off' THEN
       RETURN 'SET event_triggers = on;';
     END IF;

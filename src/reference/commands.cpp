@@ -135,6 +135,7 @@ complete_alter_table(AlterTableStmt *statement)
 				break;
 			case AT_EnableTrig:
 			case AT_EnableAlwaysTrig:
+			case AT_EnableReplicaTrig:
 			case AT_EnableTrigAll:
 			case AT_EnableTrigUser:
 				foreach(rule_cell, rule_triggers(table, false))
@@ -142,7 +143,7 @@ complete_alter_table(AlterTableStmt *statement)
 					Rule		rule;
 					Problem		problem = {};
 
-					if (load_rule(lfirst_oid(rule_cell), &rule, &problem) && rule_fires(rule.enabled))
+					if (load_rule(lfirst_oid(rule_cell), &rule, &problem) && rule.enabled != TRIGGER_DISABLED)
 						wait_for_deleters(rule);
 				}
 				break;
@@ -172,7 +173,7 @@ commands_are_watched()
 		auto	   *form = reinterpret_cast<Form_pg_event_trigger>(GETSTRUCT(tuple));
 
 		if ((form->evtfoid == function_oid("complete_rule") || form->evtfoid == function_oid("keep_keys")) &&
-			(form->evtenabled == TRIGGER_FIRES_ON_ORIGIN || form->evtenabled == TRIGGER_FIRES_ALWAYS))
+			rule_is_enforced(form->evtenabled))
 			watching++;
 	}
 	systable_endscan(scan);

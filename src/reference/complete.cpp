@@ -173,7 +173,7 @@ integrity_complete_rule(PG_FUNCTION_ARGS)
 
 			Rule		rule = complete_rule(objid);
 
-			if (!rule.options.not_valid && rule_fires(rule.enabled))
+			if (!rule.options.not_valid && rule_is_enforced(rule.enabled))
 				check_existing_rows(rule);
 		}
 		else if (classid == RelationRelationId)

@@ -432,7 +432,7 @@ integrity_validate_reference(PG_FUNCTION_ARGS)
 
 	const Rule *rule = fetch_rule(named.trigger);
 
-	if (!rule_fires(rule->enabled))
+	if (!rule_is_enforced(rule->enabled))
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("cannot validate rule \"%s\" of table \"%s\": it is not enforced", NameStr(named.name),

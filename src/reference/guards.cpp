@@ -87,7 +87,7 @@ read_guard(Guard guard, HeapTuple tuple, TupleDesc desc)
 	trigger.column = unconditional ? 0 : watched_column(TextDatumGetCString(condition));
 	trigger.complete = trigger.column >= 0 &&
 		is_guard_form(guard, form->tgtype, form->tgattr.dim1, unconditional, form->tgdeferrable);
-	trigger.enabled = form->tgenabled == TRIGGER_FIRES_ON_ORIGIN || form->tgenabled == TRIGGER_FIRES_ALWAYS;
+	trigger.enabled = rule_is_enforced(form->tgenabled);
 	trigger.clone = OidIsValid(form->tgparentid);
 	trigger.transition = !no_table;
 	return trigger;

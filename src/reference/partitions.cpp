@@ -101,7 +101,7 @@ keep_keys_of_partition(Oid partition_oid, bool concurrently, const Dropped *drop
 	/* A check that was put off would be lost with the trigger that is to make it. */
 	require_no_pending_checks(partition_oid, "remove partition");
 
-	Guarded		guarded = collect_rules(partition, Scope::Above);
+	Guarded		guarded = collect_rules(partition, Scope::Above, TRIGGER_FIRES_ON_ORIGIN);
 	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
 
 	for (int i = 0; i < guarded.count; i++)
@@ -173,7 +173,7 @@ wait_for_deleters(const Rule &rule)
 void
 check_unseen_rows(const Rule &rule)
 {
-	if (!rule_fires(rule.enabled))
+	if (!rule_is_enforced(rule.enabled))
 		return;
 	wait_for_deleters(rule);
 	if (!rule.options.not_valid)

@@ -320,6 +320,9 @@ CREATE EVENT TRIGGER integrity_complete_rule ON ddl_command_end
 	WHEN TAG IN ('CREATE TRIGGER', 'CREATE TABLE', 'CREATE FOREIGN TABLE', 'ALTER TABLE', 'CREATE SCHEMA')
 	EXECUTE FUNCTION integrity.complete_rule();
 
+-- DDL of a session with session_replication_role = replica is DDL all the same, as for a foreign key.
+ALTER EVENT TRIGGER integrity_complete_rule ENABLE ALWAYS;
+
 /**
  * The event trigger function that keeps a partition of a referenced table from being detached or dropped, by itself, with
  * its schema, its owner or the extension it belongs to, while its keys are referenced; and a table from becoming unlogged
@@ -342,6 +345,8 @@ REVOKE EXECUTE ON FUNCTION integrity.keep_keys() FROM PUBLIC;
 CREATE EVENT TRIGGER integrity_keep_keys ON ddl_command_start
 	WHEN TAG IN ('ALTER TABLE', 'DROP TABLE', 'DROP SCHEMA', 'DROP OWNED', 'DROP EXTENSION', 'DROP ACCESS METHOD')
 	EXECUTE FUNCTION integrity.keep_keys();
+
+ALTER EVENT TRIGGER integrity_keep_keys ENABLE ALWAYS;
 
 /**
  * What the trigger of a rule declares; the view integrity.reference is made of it.

@@ -285,7 +285,8 @@ check_foreign_key(Relation rel, Trigger *trigger, const ForeignKeyCacheInfo &key
 void
 refuse_lost_keys(Relation rel, Scope scope, TupleTableSlot *before, TupleTableSlot *now)
 {
-	Guarded		guarded = collect_and_lock(rel, Event::Truncate, scope);
+	/* No trigger has fired: the rules that would fire in this session. */
+	Guarded		guarded = collect_and_lock(rel, Event::Truncate, scope, TRIGGER_FIRES_ALWAYS);
 
 	for (int i = 0; i < guarded.count; i++)
 	{

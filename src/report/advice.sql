@@ -116,7 +116,7 @@ BEGIN
        AND e.evtenabled NOT IN ('O', 'A')
      ORDER BY 1 LIMIT 1;
     IF FOUND THEN
-      RETURN pg_catalog.format('ALTER EVENT TRIGGER %I ENABLE;', disabled.evtname);
+      RETURN pg_catalog.format('ALTER EVENT TRIGGER %I ENABLE ALWAYS;', disabled.evtname);
     ELSIF pg_catalog.current_setting('event_triggers', true) = 'off' THEN
       RETURN 'SET event_triggers = on;';
     END IF;
