@@ -139,7 +139,7 @@ find_note(Oid table, AttrNumber column, Datum old_key, Layout layout)
 	return nullptr;
 }
 
-/* Is there a row with this key that was inserted by the command that deleted "old_row"? */
+/* Is there a row with this key that the command brought which deleted "old_row"? */
 bool
 arrived_with(const Rule &rule, Datum new_key, TupleTableSlot *old_row)
 {
@@ -147,18 +147,14 @@ arrived_with(const Rule &rule, Datum new_key, TupleTableSlot *old_row)
 	bool		should_free;
 	HeapTuple	old_tuple = ExecFetchSlotHeapTuple(old_row, false, &should_free);
 	CommandId	deleted_by = HeapTupleHeaderGetCmax(old_tuple->t_data);
-	bool		arrived = false;
 	Probe		probe;
 
 	CommandCounterIncrement();
 	begin_probe(&probe, &rule, referenced, newest_snapshot(), ProbeFor::Key, ProbeLock::None);
-	if (key_exists(&probe, new_key))
-	{
-		HeapTuple	tuple = ExecFetchSlotHeapTuple(probe.slot, false, &should_free);
 
-		arrived = TransactionIdIsCurrentTransactionId(HeapTupleHeaderGetXmin(tuple->t_data)) &&
-			HeapTupleHeaderGetCmin(tuple->t_data) == deleted_by;
-	}
+	/* In a table that references itself the row may have been written again, by what an earlier key has cascaded to. */
+	bool		arrived = key_exists(&probe, new_key) && key_was_inserted_by(&probe, new_key, deleted_by);
+
 	end_probe(&probe);
 	table_close(referenced, NoLock);
 	return arrived;

@@ -178,6 +178,22 @@ open_partition(Probe *probe, Datum value)
 	return true;
 }
 
+/* Starts a search of the open index for this value, which is in the form that as_key() gives it. */
+void
+search_index(Probe *probe, IndexScanDesc scan, Datum value)
+{
+	Comparison &compare = *probe->compare;
+	bool		is_key = probe->what == ProbeFor::Key;
+	Oid			opcintype = probe->index->rd_opcintype[0];
+	Oid			subtype = is_key ? opcintype : compare.element_subtype;
+	ScanKeyData scan_key;
+
+	ScanKeyEntryInitializeWithInfo(&scan_key, 0, 1, BTEqualStrategyNumber, subtype == opcintype ? InvalidOid : subtype,
+								   probe->index->rd_indcollation[0],
+								   is_key ? &compare.key_eq_key_proc : &compare.key_eq_element_proc, value);
+	index_rescan(scan, &scan_key, 1, nullptr, 0);
+}
+
 /* Is the key of the row in the slot equal to the value? */
 bool
 slot_matches(Probe *probe, Datum value)
@@ -255,31 +271,42 @@ begin_probe(Probe *probe, const Rule *rule, Relation referenced, Snapshot snapsh
 bool
 key_exists(Probe *probe, Datum value)
 {
-	Comparison &compare = *probe->compare;
-	bool		is_key = probe->what == ProbeFor::Key;
-	ScanKeyData scan_key;
-
-	if (!is_key)
-		value = as_key(compare, value);
+	if (probe->what == ProbeFor::Element)
+		value = as_key(*probe->compare, value);
 	if (probe->root->rd_rel->relkind == RELKIND_PARTITIONED_TABLE && !open_partition(probe, value))
 		return false;
-
-	FmgrInfo   *equal = is_key ? &compare.key_eq_key_proc : &compare.key_eq_element_proc;
-	Oid			opcintype = probe->index->rd_opcintype[0];
-	Oid			subtype = is_key ? opcintype : compare.element_subtype;
-
-	ScanKeyEntryInitializeWithInfo(&scan_key, 0, 1, BTEqualStrategyNumber, subtype == opcintype ? InvalidOid : subtype,
-								   probe->index->rd_indcollation[0], equal, value);
 
 	/* What the access method allocates during a scan lives as long as the scan, not as a row of our caller's. */
 	MemoryContext saved = MemoryContextSwitchTo(probe->memory);
 	bool		found = false;
 
-	index_rescan(probe->scan, &scan_key, 1, nullptr, 0);
+	search_index(probe, probe->scan, value);
 	while (!found && index_getnext_slot(probe->scan, ForwardScanDirection, probe->slot))
 		found = probe->lock == ProbeLock::None || lock_row(probe, value);
 	MemoryContextSwitchTo(saved);
 	return found;
+}
+
+/* CommandId and not xmin alone: the row may have come, and got another key, earlier in the same transaction. */
+bool
+key_was_inserted_by(Probe *probe, Datum key, CommandId command)
+{
+	MemoryContext saved = MemoryContextSwitchTo(probe->memory);
+	IndexScanDesc scan = pg::begin_index_scan(probe->table, probe->index, SnapshotAny, 1);
+	bool		inserted = false;
+
+	search_index(probe, scan, key);
+	while (!inserted && index_getnext_slot(scan, ForwardScanDirection, probe->slot))
+	{
+		bool		should_free;
+		HeapTupleHeader header = ExecFetchSlotHeapTuple(probe->slot, false, &should_free)->t_data;
+
+		inserted = TransactionIdIsCurrentTransactionId(HeapTupleHeaderGetXmin(header)) &&
+			HeapTupleHeaderGetCmin(header) == command;
+	}
+	index_endscan(scan);
+	MemoryContextSwitchTo(saved);
+	return inserted;
 }
 
 void

@@ -63,6 +63,13 @@ newest_snapshot()
 void		begin_probe(Probe *probe, const Rule *rule, Relation referenced, Snapshot snapshot,
 						ProbeFor what, ProbeLock lock);
 bool		key_exists(Probe *probe, Datum value);
+
+/*
+ * After key_exists() has found this key: was it brought by this command of our
+ * own transaction, in whatever version of the row? Later commands may have
+ * written the row again.
+ */
+bool		key_was_inserted_by(Probe *probe, Datum key, CommandId command);
 void		end_probe(Probe *probe);
 
 } /* namespace integrity */

@@ -6,7 +6,7 @@ use strict;
 use warnings;
 use Exporter 'import';
 use IPC::Open2;
-our @EXPORT = qw(rnd chance pick some numbers create_table add_reference fail);
+our @EXPORT = qw(rnd chance pick some numbers create_table leaves add_reference fail);
 
 # ---------------------------------------------------------------- chance; Perl's own generator gives the same everywhere
 
@@ -50,6 +50,12 @@ sub create_table {
     return @made;
 }
 
+# leaves($name, $how): the tables of create_table() that hold rows
+sub leaves {
+    my ($name, $how) = @_;
+    return $how eq '' ? $name : map { "${name}_$_" } 0, $how eq 'range' ? (10, 11) : 1, 2;
+}
+
 # add_reference($table, $column, $referenced, %options): the call, with the options that are there
 sub add_reference {
     my ($table, $column, $referenced, %options) = @_;
@@ -68,6 +74,53 @@ sub fail {
     exit 1;
 }
 
+# ---------------------------------------------------------------- what was done
+
+# Counts the statements of each kind that took effect: those of a transaction when it commits, without what was rolled
+# back to a savepoint. A mixture in which one kind always fails proves nothing about it.
+package Torture::Tally;
+
+sub new { my ($class) = @_; return bless {open => [], total => {}, tried => {}}, $class }
+sub tried { my ($self, $kind) = @_; $self->{tried}{$kind}++; return }
+sub did { my ($self, $kind) = @_; push @{ $self->{open} }, $kind; return }
+sub mark { my ($self) = @_; return scalar @{ $self->{open} } }
+sub back_to { my ($self, $mark) = @_; splice @{ $self->{open} }, $mark if $mark < @{ $self->{open} }; return }
+sub rolled_back { my ($self) = @_; $self->{open} = []; return }
+
+sub committed {
+    my ($self) = @_;
+    $self->{total}{$_}++ for @{ $self->{open} };
+    $self->{open} = [];
+    return;
+}
+
+# lines(), add_lines(): the same as text, for another process
+sub lines {
+    my ($self) = @_;
+    my %kinds = (%{ $self->{tried} }, %{ $self->{total} });
+    return map { "$_\t" . ($self->{total}{$_} // 0) . "\t" . ($self->{tried}{$_} // 0) . "\n" } sort keys %kinds;
+}
+
+sub add_lines {
+    my ($self, @lines) = @_;
+    for (@lines) {
+        my ($kind, $total, $tried) = /^(.*)\t(\d+)\t(\d+)$/ or next;
+        $self->{total}{$kind} += $total;
+        $self->{tried}{$kind} += $tried;
+    }
+    return;
+}
+
+# finish($part, $seconds, @kinds): the coverage line; each of these kinds took effect, if there was time for it
+sub finish {
+    my ($self, $part, $seconds, @kinds) = @_;
+    my %all = (%{ $self->{tried} }, map { $_ => 1 } @kinds);
+    print "$part: committed of tried: ", join(', ', map { "$_ " . ($self->{total}{$_} // 0) . '/' . ($self->{tried}{$_} // 0) } sort keys %all), "\n";
+    my @never = grep { !$self->{total}{$_} } @kinds;
+    Torture::fail("$part: never committed in $seconds s: " . join ', ', @never) if @never && $seconds >= 15;
+    return;
+}
+
 # ---------------------------------------------------------------- a session
 
 package Torture::Session;
@@ -82,7 +135,8 @@ sub new {
     # Errors come in the same stream as the rows: they are shown if they should not have come.
     my $pid = open2(my $out, my $in, "exec '$psql' -X -q -A -t -v SHOW_CONTEXT=always 2>&1");
     my $self = bless {name => $name, pid => $pid, out => $out, in => $in, log => [], sent => ''}, $class;
-    $self->must($_) for 'SET client_min_messages = warning', map { "SET $_" } @settings;
+    # No JIT: what these statements are estimated to cost would have them compiled, each for a tenth of a second.
+    $self->must($_) for 'SET client_min_messages = warning', 'SET jit = off', map { "SET $_" } @settings;
     return $self;
 }
 
