@@ -108,6 +108,44 @@ complete_rule(Oid trigger)
 namespace
 {
 
+/*
+ * pg_upgrade makes the parts of the extension one by one, its event triggers
+ * last: when the rules were made nobody tied them to their indexes. That is
+ * made up for when the event trigger itself joins the extension. The other
+ * things are in the dump, or known from before.
+ */
+bool
+is_upgraded(Node *statement)
+{
+	if (!IsA(statement, AlterExtensionContentsStmt))
+		return false;
+
+	auto		contents = castNode(AlterExtensionContentsStmt, statement);
+
+	return contents->objtype == OBJECT_EVENT_TRIGGER && contents->action > 0 && strcmp(contents->extname, "integrity") == 0;
+}
+
+void
+tie_all_rules()
+{
+	Relation	pg_trigger = table_open(TriggerRelationId, AccessShareLock);
+	ScanKeyData key;
+
+	ScanKeyInit(&key, Anum_pg_trigger_tgfoid, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(function_oid("check_reference")));
+	SysScanDesc scan = systable_beginscan(pg_trigger, InvalidOid, false, nullptr, 1, &key);
+
+	for (HeapTuple tuple; HeapTupleIsValid(tuple = systable_getnext(scan));)
+	{
+		Rule		rule;
+		Problem		problem = {};
+
+		if (!OidIsValid(trigger_form(tuple)->tgparentid) && load_rule(trigger_form(tuple)->oid, &rule, &problem))
+			depend_on_index(rule);
+	}
+	systable_endscan(scan);
+	table_close(pg_trigger, AccessShareLock);
+}
+
 bool
 is_declared_rule(Oid trigger)
 {
@@ -178,6 +216,8 @@ integrity_complete_rule(PG_FUNCTION_ARGS)
 
 	if (check_function_bodies && IsA(statement, AlterTableStmt))
 		complete_alter_table(castNode(AlterTableStmt, statement));
+	if (is_upgraded(statement))
+		tie_all_rules();
 	PG_RETURN_NULL();
 }
 }

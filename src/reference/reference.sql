@@ -303,7 +303,8 @@ CREATE FUNCTION integrity.add_guards(referenced_table regclass) RETURNS void
  * that a detached partition no longer needs.
  *
  * While check_function_bodies is off, as pg_dump sets it for a restore, it only checks form and privileges: a dump holds
- * the guards itself, and its rows were checked when they were written.
+ * the guards itself, and its rows were checked when they were written. pg_upgrade makes it after the rules; it ties them
+ * to their indexes then, when it is added to the extension.
  *
  * Locks: SHARE ROW EXCLUSIVE on the referenced table, for CREATE TRIGGER, ENABLE TRIGGER and ATTACH PARTITION.
  *
@@ -316,7 +317,7 @@ CREATE FUNCTION integrity.complete_rule() RETURNS event_trigger
 REVOKE EXECUTE ON FUNCTION integrity.complete_rule() FROM PUBLIC;
 
 CREATE EVENT TRIGGER integrity_complete_rule ON ddl_command_end
-	WHEN TAG IN ('CREATE TRIGGER', 'CREATE TABLE', 'ALTER TABLE', 'CREATE SCHEMA')
+	WHEN TAG IN ('CREATE TRIGGER', 'CREATE TABLE', 'ALTER TABLE', 'CREATE SCHEMA', 'ALTER EXTENSION')
 	EXECUTE FUNCTION integrity.complete_rule();
 
 /**
