@@ -83,7 +83,8 @@ check_restored_rule(Oid trigger)
 	require_ownership(rule);
 	if (!superuser())
 		require_references(rule, GetUserId());
-	if (load_rule(trigger, &rule, &problem))
+	/* A parallel restore may make partitions of the index later. */
+	if (load_rule(trigger, &rule, &problem) || OidIsValid(rule.index))
 		depend_on_index(rule);
 }
 

@@ -53,8 +53,10 @@ in_sections() {
   local section
   for section in pre-data data post-data; do "$PGBIN/pg_restore" -e --section=$section "$@" "$files/custom.dump" || return 1; done
 }
+# --disable-triggers enables all triggers of a table in the end, those of rules that were not enforced too.
 loaded_quietly() {
-  "$PGBIN/pg_restore" -e --schema-only "$@" "$files/custom.dump" && "$PGBIN/psql" -X -q -v ON_ERROR_STOP=1 -f "$files/data_quiet.sql" "$@"
+  "$PGBIN/pg_restore" -e --schema-only "$@" "$files/custom.dump" && "$PGBIN/psql" -X -q -v ON_ERROR_STOP=1 -f "$files/data_quiet.sql" \
+    -c "ALTER TABLE school.parent DISABLE TRIGGER parent_off_fkey, DISABLE TRIGGER parent_off_loose_fkey, DISABLE TRIGGER parent_one_off_fkey" "$@"
 }
 try plain "$PGBIN/psql" -X -q -v ON_ERROR_STOP=1 -f "$files/plain.sql"
 try plain_newer "$PGBIN/psql" -X -q -v ON_ERROR_STOP=1 -f "$files/plain_newer.sql"
