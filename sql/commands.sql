@@ -130,7 +130,7 @@ ALTER EVENT TRIGGER integrity_complete_rule ENABLE ALWAYS;
 ALTER EVENT TRIGGER integrity_keep_keys ENABLE ALWAYS;
 SELECT * FROM seen;
 
--- The dependency on the unique index is one, too. pg_upgrade loses it.
+-- The dependency on the unique index is one, too.
 SET allow_system_table_mods = on;
 DELETE FROM pg_depend WHERE classid = 'pg_trigger'::regclass AND refobjid = 'k_pkey'::regclass
    AND objid IN (SELECT oid FROM pg_trigger WHERE tgrelid = 't'::regclass);

@@ -107,7 +107,6 @@ extern "C"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/partcache.h"
-#include "utils/pg_locale.h"
 #include "utils/rel.h"
 #include "utils/relcache.h"
 #include "utils/rls.h"
@@ -120,6 +119,9 @@ extern "C"
 #if PG_VERSION_NUM >= 160000
 #include "varatt.h"
 #endif
+
+/* Not by utils/pg_locale.h: that asks for ICU's headers, which Debian's package of the server's headers lacks. */
+extern PGDLLIMPORT char *locale_monetary;
 }
 
 /* From 18 on the magic block has more fields, and clang wants them all named. The version is the control file's to tell. */

@@ -4,7 +4,7 @@
 -- The event triggers fire for more commands. Their tags cannot be altered.
 DROP EVENT TRIGGER integrity_complete_rule;
 CREATE EVENT TRIGGER integrity_complete_rule ON ddl_command_end
-	WHEN TAG IN ('CREATE TRIGGER', 'CREATE TABLE', 'CREATE FOREIGN TABLE', 'ALTER TABLE', 'CREATE SCHEMA')
+	WHEN TAG IN ('CREATE TRIGGER', 'CREATE TABLE', 'CREATE FOREIGN TABLE', 'ALTER TABLE', 'CREATE SCHEMA', 'ALTER EXTENSION')
 	EXECUTE FUNCTION integrity.complete_rule();
 ALTER EVENT TRIGGER integrity_complete_rule ENABLE ALWAYS;
 

@@ -15,7 +15,7 @@ namespace integrity
 
 void		depend_on_index(const Rule &rule);
 
-/* On any index of the key's table. pg_upgrade, for one, brings triggers without it. */
+/* On any index of the key's table. */
 bool		depends_on_index(const Rule &rule);
 
 } /* namespace integrity */

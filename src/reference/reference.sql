@@ -279,8 +279,7 @@ CREATE FUNCTION integrity.drop_reference(referencing_table regclass, rule_name n
 /**
  * Makes the guard triggers that are missing on a referenced table, enables those that are disabled, and removes those that
  * no rule needs any more. Makes its rules depend on the unique index of their key, if they do not. Only needed where somebody
- * dropped or disabled guards, renamed a deferrable rule, or dropped a referencing table, and after pg_upgrade, which knows
- * nothing of the index: declaring a rule makes its guards, and integrity.drop_reference() removes them.
+ * dropped or disabled guards, renamed a deferrable rule, or dropped a referencing table: declaring a rule makes its guards, and integrity.drop_reference() removes them.
  *
  * Parameters:
  *   referenced_table  the table; it must be yours
@@ -304,7 +303,8 @@ CREATE FUNCTION integrity.add_guards(referenced_table regclass) RETURNS void
  * that a detached partition no longer needs.
  *
  * While check_function_bodies is off, as pg_dump sets it for a restore, it makes no guards, for the dump holds them itself. A
- * rule with broken rows is kept then, with a warning, and is not valid.
+ * rule with broken rows is kept then, with a warning, and is not valid. pg_upgrade makes this trigger after the rules; it
+ * ties them to their indexes then, when it is added to the extension.
  *
  * Locks: SHARE ROW EXCLUSIVE on the referenced table, for CREATE TRIGGER, ENABLE TRIGGER and ATTACH PARTITION.
  *
@@ -317,7 +317,7 @@ CREATE FUNCTION integrity.complete_rule() RETURNS event_trigger
 REVOKE EXECUTE ON FUNCTION integrity.complete_rule() FROM PUBLIC;
 
 CREATE EVENT TRIGGER integrity_complete_rule ON ddl_command_end
-	WHEN TAG IN ('CREATE TRIGGER', 'CREATE TABLE', 'CREATE FOREIGN TABLE', 'ALTER TABLE', 'CREATE SCHEMA')
+	WHEN TAG IN ('CREATE TRIGGER', 'CREATE TABLE', 'CREATE FOREIGN TABLE', 'ALTER TABLE', 'CREATE SCHEMA', 'ALTER EXTENSION')
 	EXECUTE FUNCTION integrity.complete_rule();
 
 -- DDL of a session with session_replication_role = replica is DDL all the same, as for a foreign key.
