@@ -85,9 +85,8 @@ keep_persistence(Oid table, bool to_logged)
 }
 
 /*
- * The column has got another expression, and all its values with it, where
- * it refers to something as where it is referred to. PostgreSQL makes a
- * foreign key anew then.
+ * The column has got another expression, and every row refers to something
+ * else. (That of a key is not changed while a rule depends on its index.)
  */
 void
 check_generated(Oid table, const char *column)
@@ -96,21 +95,13 @@ check_generated(Oid table, const char *column)
 	ListCell   *rule_cell;
 
 	foreach(cell, find_all_inheritors(table, NoLock, nullptr))
-	{
-		Oid			child = lfirst_oid(cell);
-
-		foreach(rule_cell, rule_triggers(child, false))
+		foreach(rule_cell, rule_triggers(lfirst_oid(cell), false))
 		{
 			const Rule *rule = fetch_rule(lfirst_oid(rule_cell));
 
-			if (rule->column == get_attnum(child, column))
+			if (rule->column == get_attnum(lfirst_oid(cell), column))
 				check_unseen_rows(*rule);
 		}
-		foreach(rule_cell, lappend_oid(get_rel_relispartition(child) ? get_partition_ancestors(child) : NIL, child))
-			for (const Rule *rule : rules_referencing(lfirst_oid(rule_cell)))
-				if (rule->key == get_attnum(rule->referenced, column))
-					check_unseen_rows(*rule);
-	}
 }
 
 } /* namespace */
