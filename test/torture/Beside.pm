@@ -81,8 +81,7 @@ sub mend {
     my ($session, $run) = helper('mender', $folder, $tally);
     my @runs;
     while ($go_on->()) {
-        my $what = pick(qw(break break repair repair undo undo batches report nothing));
-        $what = 'repair' if $what eq 'undo' && !@runs;
+        my $what = @runs && chance(30) ? 'undo' : pick(qw(break break repair repair batches report nothing));
         if ($what eq 'break') {
             # As it came in before there was a rule.
             my $broken = Families::element($families[1], $broken_from + rnd(20));
@@ -119,7 +118,7 @@ sub maintain {
     my $f = $families[0];
     my $valid = 1;
     while ($go_on->()) {
-        my $what = pick(qw(declare declare validate reindex vacuum index alter));
+        my $what = !$valid && chance(50) ? 'validate' : pick(qw(declare declare reindex vacuum index alter));
         my $any = pick(@families);
         if ($what eq 'declare') {
             # In one transaction, so that there is no moment without the rule.
@@ -129,7 +128,7 @@ sub maintain {
             if (end_transaction($session, $ok)) { $valid = !$f->{options}{not_valid}; $tally->committed } else { $tally->rolled_back }
         } elsif ($what eq 'validate') {
             # It was enforced all the time, so this may not find anything.
-            $valid = 1 if !$valid && $run->('validate', "SELECT integrity.validate_reference('r1', 'rule1')");
+            $valid = 1 if $run->('validate', "SELECT integrity.validate_reference('r1', 'rule1')");
         } elsif ($what eq 'reindex') {
             $run->('reindex', "REINDEX TABLE CONCURRENTLY $any->{k}");
         } elsif ($what eq 'vacuum') {
