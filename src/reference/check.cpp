@@ -57,16 +57,11 @@ count_duplicates(const Rule &rule, Relation referencing, const Elements &element
 		if (!elements.nulls[i])
 			*end++ = elements.values[i];
 
-	auto		order = [&](Datum a, Datum b)
-	{
-		return DatumGetInt32(FunctionCall2Coll(&compare.order_key_key_proc, collation, a, b));
-	};
-
 	int			count = 0;
 
-	std::sort(values, end, [&](Datum a, Datum b) { return order(a, b) < 0; });
+	sort_keys({values, end}, &compare);
 	for (Datum *value = values; value + 1 < end; value++)
-		if (order(value[0], value[1]) == 0)
+		if (compare_keys(&compare, value[0], value[1]) == 0)
 			if (count++ == 0)
 				*twice = *value;
 	return count;
