@@ -63,6 +63,68 @@ depend_on_index(const Rule &rule)
 }
 
 /*
+ * The null of a row type in a rule's condition stores nothing, but PostgreSQL
+ * takes it for a use of that type and, since some minor version, refuses every
+ * ALTER TABLE that gives a column of the referenced table values, ADD COLUMN
+ * with a DEFAULT among them. So this dependency goes, for the rules of the
+ * table and their clones. The one on the key's column holds all that it held.
+ */
+void
+forget_row_type(Oid referenced)
+{
+	Oid			row_type = get_rel_type_id(referenced);
+	Oid			check_function = function_oid("check_reference");
+	Relation	pg_depend = table_open(DependRelationId, AccessShareLock);
+	List	   *triggers = NIL;
+	ListCell   *cell;
+	ScanKeyData keys[2];
+
+	ScanKeyInit(&keys[0], Anum_pg_depend_refclassid, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(TypeRelationId));
+	ScanKeyInit(&keys[1], Anum_pg_depend_refobjid, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(row_type));
+	SysScanDesc scan = systable_beginscan(pg_depend, DependReferenceIndexId, true, nullptr, 2, keys);
+
+	for (HeapTuple tuple; HeapTupleIsValid(tuple = systable_getnext(scan));)
+	{
+		auto	   *form = reinterpret_cast<Form_pg_depend>(GETSTRUCT(tuple));
+
+		if (form->classid == TriggerRelationId)
+			triggers = lappend_oid(triggers, form->objid);
+	}
+	systable_endscan(scan);
+	table_close(pg_depend, AccessShareLock);
+
+	foreach(cell, triggers)
+	{
+		bool		is_rule = false;
+
+		with_trigger_row(lfirst_oid(cell), [&](HeapTuple tuple, TupleDesc)
+		{
+			is_rule = trigger_form(tuple)->tgfoid == check_function;
+		});
+		if (is_rule)
+			deleteDependencyRecordsForSpecific(TriggerRelationId, lfirst_oid(cell), DEPENDENCY_NORMAL, TypeRelationId, row_type);
+	}
+}
+
+/* The same for what a new or attached partition has got. */
+void
+forget_row_types(Oid referencing)
+{
+	List	   *triggers = rule_triggers(referencing, false);
+	ListCell   *cell;
+
+	foreach(cell, triggers)
+	{
+		Rule		rule;
+		Problem		problem = {};
+
+		load_rule(lfirst_oid(cell), &rule, &problem);
+		if (OidIsValid(rule.referenced))
+			forget_row_type(rule.referenced);
+	}
+}
+
+/*
  * During a restore only the form and the privileges of a rule are looked at.
  * A dump grants privileges last, so a superuser who restores is not asked for
  * them.
@@ -83,6 +145,7 @@ check_restored_rule(Oid trigger)
 	require_ownership(rule);
 	if (!superuser())
 		require_references(rule, GetUserId());
+	forget_row_type(rule.referenced);
 	if (load_rule(trigger, &rule, &problem))
 		depend_on_index(rule);
 }
@@ -101,6 +164,7 @@ complete_rule(Oid trigger)
 	require_references(rule, GetUserId());
 	LockRelationOid(rule.referenced, ShareRowExclusiveLock);
 	depend_on_index(rule);
+	forget_row_type(rule.referenced);
 	ensure_guards(rule);
 	return rule;
 }
@@ -168,8 +232,12 @@ integrity_complete_rule(PG_FUNCTION_ARGS)
 			if (!rule.options.not_valid && rule_is_enforced(rule.enabled))
 				check_existing_rows(rule);
 		}
-		else if (classid == RelationRelationId && check_function_bodies)
-			complete_partitions(objid);
+		else if (classid == RelationRelationId)
+		{
+			forget_row_types(objid);
+			if (check_function_bodies)
+				complete_partitions(objid);
+		}
 	}
 	if (SPI_finish() != SPI_OK_FINISH)
 		elog(ERROR, "SPI_finish failed");

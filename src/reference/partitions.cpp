@@ -151,10 +151,6 @@ complete_partitions(Oid table)
 	}
 }
 
-namespace
-{
-
-/* The triggers of a table that are rules, be it of its own or clones. */
 List *
 rule_triggers(Oid table, bool clones_only)
 {
@@ -170,6 +166,9 @@ rule_triggers(Oid table, bool clones_only)
 	});
 	return triggers;
 }
+
+namespace
+{
 
 /*
  * Locks the referenced table as declaring the rule does. A key that is being
