@@ -72,9 +72,9 @@ complete_restored_rule(Oid trigger)
 	bool		works = load_rule(trigger, &rule, &problem);
 	char	   *reason;
 
+	forget_row_type(rule.referenced);
 	if (OidIsValid(rule.index))
 		depend_on_index(rule);
-
 	if (!works || rule.options.not_valid || existing_rows_hold(rule, &reason))
 		return;
 	mark_not_valid(trigger);
@@ -100,6 +100,7 @@ complete_rule(Oid trigger)
 	require_references(rule, GetUserId());
 	LockRelationOid(rule.referenced, ShareRowExclusiveLock);
 	depend_on_index(rule);
+	forget_row_type(rule.referenced);
 	ensure_guards(rule);
 	return rule;
 }
@@ -120,7 +121,7 @@ refuse_foreign_partition(Oid table)
 
 /*
  * pg_upgrade makes the parts of the extension one by one, its event triggers
- * last: when the rules were made nobody tied them to their indexes. That is
+ * last: when the rules were made nobody looked after what they depend on. That is
  * made up for when the event trigger itself joins the extension. The other
  * things are in the dump, or known from before.
  */
@@ -150,7 +151,10 @@ tie_all_rules()
 		Problem		problem = {};
 
 		if (!OidIsValid(trigger_form(tuple)->tgparentid) && load_rule(trigger_form(tuple)->oid, &rule, &problem))
+		{
 			depend_on_index(rule);
+			forget_row_type(rule.referenced);
+		}
 	}
 	systable_endscan(scan);
 	table_close(pg_trigger, AccessShareLock);
@@ -219,6 +223,7 @@ integrity_complete_rule(PG_FUNCTION_ARGS)
 		else if (classid == RelationRelationId)
 		{
 			refuse_foreign_partition(objid);
+			forget_row_types(objid);
 			complete_partitions(objid);
 		}
 	}
