@@ -150,6 +150,16 @@ owns_table(Oid relid, Oid role)
 #endif
 }
 
+inline bool
+owns_schema(Oid schema, Oid role)
+{
+#if PG_VERSION_NUM >= 160000
+	return object_ownercheck(NamespaceRelationId, schema, role);
+#else
+	return pg_namespace_ownercheck(schema, role);
+#endif
+}
+
 /* Could "member" SET ROLE to "role"? 16 made that a privilege of its own. */
 inline bool
 can_set_role(Oid member, Oid role)

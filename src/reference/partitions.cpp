@@ -70,15 +70,51 @@ check_leaf(const Rule &rule, Relation partition, Oid leaf_oid, Snapshot snapshot
 	table_close(leaf, NoLock);
 }
 
+/* DETACH is for the owner of the table above, DROP for that of the partition or of its schema. */
+bool
+may_remove(Oid partition, bool detach)
+{
+	Oid			role = GetUserId();
+	Oid			parent = parent_of(partition);
+
+	if (!OidIsValid(parent) || get_rel_name(parent) == nullptr || get_rel_name(partition) == nullptr)
+		return false;
+	if (detach)
+		return pg::owns_table(parent, role);
+	return pg::owns_table(partition, role) || pg::owns_schema(get_rel_namespace(partition), role);
+}
+
 /*
- * A partition of a referenced table is about to go. Takes the locks that the
- * command itself will take, in its order, so that no reference can come to the
- * keys any more; then looks for those that are there.
+ * Locks a partition and the table above as the command that removes it will,
+ * in its order. False if it is no partition, or none any more.
+ */
+bool
+lock_to_remove(Oid partition, bool concurrently)
+{
+	while (get_rel_relispartition(partition))
+	{
+		Oid			parent = parent_of(partition);
+
+		if (!OidIsValid(parent))
+			return false;
+		LockRelationOid(parent, concurrently ? ShareUpdateExclusiveLock : AccessExclusiveLock);
+		if (!concurrently)
+			LockRelationOid(partition, AccessExclusiveLock);
+		if (parent_of(partition) == parent)
+			return true;
+	}
+	return false;
+}
+
+/*
+ * A partition is about to go, perhaps one of a referenced table. First the
+ * locks: then nobody is about to declare a rule, and no reference can come to
+ * the keys any more. Then a look for those that are there.
  */
 void
 keep_keys(Oid partition_oid, bool concurrently, List *going_too)
 {
-	if (!OidIsValid(partition_oid) || !get_rel_relispartition(partition_oid))
+	if (!lock_to_remove(partition_oid, concurrently))
 		return;
 
 	List	   *ancestors = get_partition_ancestors(partition_oid);
@@ -96,9 +132,7 @@ keep_keys(Oid partition_oid, bool concurrently, List *going_too)
 				 errdetail("The table it is a partition of is referenced, and its keys cannot be kept from being referenced meanwhile."),
 				 errhint("Use DETACH PARTITION without CONCURRENTLY.")));
 
-	LockRelationOid(linitial_oid(ancestors), AccessExclusiveLock);
-
-	Relation	partition = table_open(partition_oid, AccessExclusiveLock);
+	Relation	partition = table_open(partition_oid, NoLock);
 
 	/* A check that was put off would be lost with the trigger that is to make it. */
 	require_no_pending_checks(partition_oid, "remove partition");
@@ -180,6 +214,7 @@ void
 wait_for_deleters(const Rule &rule)
 {
 	LockRelationOid(rule.referenced, ShareRowExclusiveLock);
+	find_all_inheritors(rule.referenced, ShareRowExclusiveLock, nullptr); /* a DELETE may name a partition */
 	CacheInvalidateRelcacheByRelid(rule.referenced);
 }
 
@@ -273,6 +308,27 @@ prepare_attach(AlterTableStmt *statement, AlterTableCmd *command)
 	prepare_guards_for_parent(child, parent);
 }
 
+/* Looks after the keys of each partition among these tables, which are about to be dropped. */
+void
+keep_dropped_keys(List *tables)
+{
+	ListCell   *cell;
+
+	foreach(cell, tables)
+	{
+		bool		with_parent = false;
+		ListCell   *ancestor;
+
+		if (!get_rel_relispartition(lfirst_oid(cell)))
+			continue;
+		/* One that is dropped with the table it belongs to takes the rules along. */
+		foreach(ancestor, get_partition_ancestors(lfirst_oid(cell)))
+			with_parent |= list_member_oid(tables, lfirst_oid(ancestor));
+		if (!with_parent && may_remove(lfirst_oid(cell), false))
+			keep_keys(lfirst_oid(cell), false, tables);
+	}
+}
+
 /* The tables of which a column of pg_class, their schema or their owner, has one of these values. */
 List *
 tables_where(AttrNumber column, List *values)
@@ -358,27 +414,29 @@ integrity_keep_keys(PG_FUNCTION_ARGS)
 			else if (command->subtype == AT_DetachPartition)
 			{
 				auto	   *detach = reinterpret_cast<PartitionCmd *>(command->def);
+				Oid			seen = InvalidOid;
+				Oid			partition;
 
-				keep_keys(RangeVarGetRelid(detach->name, NoLock, true), detach->concurrent, NIL);
+				/* Its name may have become that of another one while we waited for locks. */
+				while ((partition = RangeVarGetRelid(detach->name, NoLock, true)) != seen)
+				{
+					if (may_remove(partition, true))
+						keep_keys(partition, detach->concurrent, NIL);
+					seen = partition;
+				}
 			}
 		}
 		PG_RETURN_NULL();
 	}
 
-	List	   *tables = dropped_tables(statement);
+	/* While we waited for locks, a name may have become that of another table, a schema may have got one more. */
+	List	   *seen = NIL;
+	List	   *tables;
 
-	/* A partition that is dropped with the table it belongs to takes the rules along. */
-	foreach(cell, tables)
+	while (!equal(tables = dropped_tables(statement), seen))
 	{
-		bool		with_parent = false;
-		ListCell   *ancestor;
-
-		if (!OidIsValid(lfirst_oid(cell)) || !get_rel_relispartition(lfirst_oid(cell)))
-			continue;
-		foreach(ancestor, get_partition_ancestors(lfirst_oid(cell)))
-			with_parent |= list_member_oid(tables, lfirst_oid(ancestor));
-		if (!with_parent)
-			keep_keys(lfirst_oid(cell), false, tables);
+		keep_dropped_keys(tables);
+		seen = tables;
 	}
 	PG_RETURN_NULL();
 }
