@@ -155,6 +155,26 @@ owns_table(Oid relid, Oid role)
 #endif
 }
 
+inline bool
+owns_schema(Oid schema, Oid role)
+{
+#if PG_VERSION_NUM >= 160000
+	return object_ownercheck(NamespaceRelationId, schema, role);
+#else
+	return pg_namespace_ownercheck(schema, role);
+#endif
+}
+
+inline bool
+owns_extension(Oid extension, Oid role)
+{
+#if PG_VERSION_NUM >= 160000
+	return object_ownercheck(ExtensionRelationId, extension, role);
+#else
+	return pg_extension_ownercheck(extension, role);
+#endif
+}
+
 /* Could "member" SET ROLE to "role"? 16 made that a privilege of its own. */
 inline bool
 can_set_role(Oid member, Oid role)

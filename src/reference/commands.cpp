@@ -176,6 +176,24 @@ namespace
 {
 
 void
+before_detach(const AlterTableCmd *command)
+{
+	Oid			seen = InvalidOid;
+	Oid			partition;
+
+	/* Its name may have become that of another one while we waited for locks. */
+	while ((partition = partition_of(command)) != seen)
+	{
+		Oid			parent = parent_of(partition);
+
+		/* DETACH is for the owner of the table above; the command says so to anybody else. */
+		if (get_rel_name(parent) && pg::owns_table(parent, GetUserId()))
+			keep_keys_of_partition(partition, reinterpret_cast<PartitionCmd *>(command->def)->concurrent, nullptr);
+		seen = partition;
+	}
+}
+
+void
 before_alter_table(AlterTableStmt *statement)
 {
 	Oid			table = table_of(statement->relation);
@@ -194,8 +212,7 @@ before_alter_table(AlterTableStmt *statement)
 				prepare_attach(table_of(reinterpret_cast<RangeVar *>(command->def)), table);
 				break;
 			case AT_DetachPartition:
-				keep_keys_of_partition(partition_of(command), reinterpret_cast<PartitionCmd *>(command->def)->concurrent,
-									   nullptr);
+				before_detach(command);
 				break;
 			case AT_SetLogged:
 			case AT_SetUnLogged:
@@ -210,14 +227,19 @@ before_alter_table(AlterTableStmt *statement)
 void
 before_drop(Node *statement)
 {
-	Dropped		dropped = objects_dropped_by(statement);
+	List	   *seen = NIL;
+	Dropped		dropped;
 	ListCell   *cell;
 
-	/* A partition that goes with the table it is a partition of is looked at with that table. */
-	foreach(cell, dropped.tables)
-		if (get_rel_relispartition(lfirst_oid(cell)) &&
-			!is_dropped(dropped, RelationRelationId, get_partition_parent(lfirst_oid(cell), true)))
-			keep_keys_of_partition(lfirst_oid(cell), false, &dropped);
+	/* While we waited for locks, a name may have become that of another table, a schema may have got one more. */
+	while (!equal((dropped = objects_dropped_by(statement)).tables, seen))
+	{
+		/* A partition that goes with the table it is a partition of is looked at with that table. */
+		foreach(cell, dropped.tables)
+			if (!is_dropped(dropped, RelationRelationId, parent_of(lfirst_oid(cell))))
+				keep_keys_of_partition(lfirst_oid(cell), false, &dropped);
+		seen = dropped.tables;
+	}
 }
 
 } /* namespace */

@@ -101,7 +101,31 @@ add_dependents(Search *search, const ObjectAddress &address)
 	table_close(pg_depend, AccessShareLock);
 }
 
-/* What the statement names. A name that does not exist is the statement's own error. */
+/* The table may also be dropped by the owner of its schema. */
+void
+add_table(Search *search, Oid table)
+{
+	Oid			role = GetUserId();
+
+	if (OidIsValid(table) && (pg::owns_table(table, role) || pg::owns_schema(get_rel_namespace(table), role)))
+		add_named(search, RelationRelationId, table);
+}
+
+void
+add_schema(Search *search, Oid schema)
+{
+	if (OidIsValid(schema) && pg::owns_schema(schema, GetUserId()))
+		add_named(search, NamespaceRelationId, schema);
+}
+
+void
+add_extension(Search *search, Oid extension)
+{
+	if (OidIsValid(extension) && pg::owns_extension(extension, GetUserId()))
+		add_named(search, ExtensionRelationId, extension);
+}
+
+/* What the statement names. What does not exist, or is not the user's, is the statement's own error. */
 void
 add_objects_of(Search *search, Node *statement)
 {
@@ -110,7 +134,12 @@ add_objects_of(Search *search, Node *statement)
 	if (IsA(statement, DropOwnedStmt))
 	{
 		foreach(cell, castNode(DropOwnedStmt, statement)->roles)
-			add_owned(search, get_rolespec_oid(static_cast<RoleSpec *>(lfirst(cell)), true));
+		{
+			Oid			role = get_rolespec_oid(static_cast<RoleSpec *>(lfirst(cell)), true);
+
+			if (OidIsValid(role) && has_privs_of_role(GetUserId(), role))
+				add_owned(search, role);
+		}
 		return;
 	}
 	if (!IsA(statement, DropStmt))
@@ -122,17 +151,17 @@ add_objects_of(Search *search, Node *statement)
 		switch (drop->removeType)
 		{
 			case OBJECT_TABLE:
-				add_named(search, RelationRelationId,
-						  RangeVarGetRelid(makeRangeVarFromNameList(static_cast<List *>(lfirst(cell))), NoLock, true));
+				add_table(search, RangeVarGetRelid(makeRangeVarFromNameList(static_cast<List *>(lfirst(cell))), NoLock, true));
 				break;
 			case OBJECT_SCHEMA:
-				add_named(search, NamespaceRelationId, get_namespace_oid(strVal(lfirst(cell)), true));
+				add_schema(search, get_namespace_oid(strVal(lfirst(cell)), true));
 				break;
 			case OBJECT_EXTENSION:
-				add_named(search, ExtensionRelationId, get_extension_oid(strVal(lfirst(cell)), true));
+				add_extension(search, get_extension_oid(strVal(lfirst(cell)), true));
 				break;
 			case OBJECT_ACCESS_METHOD:
-				add_named(search, AccessMethodRelationId, get_am_oid(strVal(lfirst(cell)), true));
+				if (superuser())
+					add_named(search, AccessMethodRelationId, get_am_oid(strVal(lfirst(cell)), true));
 				break;
 			default:
 				break;

@@ -16,7 +16,10 @@ struct Dropped
 	List	   *tables;			/* OIDs of those that are tables, partitioned or not */
 };
 
-/* DROP of tables, schemas, extensions and access methods, and DROP OWNED; nothing for other statements. */
+/*
+ * DROP of tables, schemas, extensions and access methods, and DROP OWNED;
+ * nothing for other statements, nor for what the user may not drop.
+ */
 Dropped		objects_dropped_by(Node *statement);
 
 bool		is_dropped(const Dropped &dropped, Oid class_oid, Oid object);

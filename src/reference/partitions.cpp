@@ -66,17 +66,34 @@ check_leaf(const Rule &rule, Relation partition, Oid leaf_oid, Snapshot snapshot
 	table_close(leaf, NoLock);
 }
 
+/*
+ * Locks a partition and the table above as the command that removes it will,
+ * in its order. False if it is no partition, or none any more.
+ */
+bool
+lock_to_remove(Oid partition, bool concurrently)
+{
+	while (get_rel_relispartition(partition))
+	{
+		Oid			parent = parent_of(partition);
+
+		if (!OidIsValid(parent))
+			return false;
+		LockRelationOid(parent, concurrently ? ShareUpdateExclusiveLock : AccessExclusiveLock);
+		if (!concurrently)
+			LockRelationOid(partition, AccessExclusiveLock);
+		if (parent_of(partition) == parent)
+			return true;
+	}
+	return false;
+}
+
 } /* namespace */
 
-/*
- * A partition of a referenced table is about to go. Takes the locks that the
- * command itself will take, in its order, so that no reference can come to the
- * keys any more; then looks for those that are there.
- */
 void
 keep_keys_of_partition(Oid partition_oid, bool concurrently, const Dropped *dropped)
 {
-	if (!OidIsValid(partition_oid) || !get_rel_relispartition(partition_oid))
+	if (!lock_to_remove(partition_oid, concurrently))
 		return;
 
 	List	   *ancestors = get_partition_ancestors(partition_oid);
@@ -94,9 +111,7 @@ keep_keys_of_partition(Oid partition_oid, bool concurrently, const Dropped *drop
 				 errdetail("The table it is a partition of is referenced, and its keys cannot be kept from being referenced meanwhile."),
 				 errhint("Use DETACH PARTITION without CONCURRENTLY.")));
 
-	LockRelationOid(linitial_oid(ancestors), AccessExclusiveLock);
-
-	Relation	partition = table_open(partition_oid, AccessExclusiveLock);
+	Relation	partition = table_open(partition_oid, NoLock);
 
 	/* A check that was put off would be lost with the trigger that is to make it. */
 	require_no_pending_checks(partition_oid, "remove partition");
@@ -167,6 +182,7 @@ void
 wait_for_deleters(const Rule &rule)
 {
 	LockRelationOid(rule.referenced, ShareRowExclusiveLock);
+	find_all_inheritors(rule.referenced, ShareRowExclusiveLock, nullptr); /* a DELETE may name a partition */
 	CacheInvalidateRelcacheByRelid(rule.referenced);
 }
 

@@ -12,10 +12,10 @@ namespace integrity
 {
 
 /*
- * A partition of a referenced table is about to go. Takes the locks that the
- * command itself will take, in its order, so that no reference can come to the
- * keys any more; then looks for those that are there. Rules that are dropped
- * with it do not count.
+ * A partition is about to go, perhaps one of a referenced table. First the
+ * locks: then nobody is about to declare a rule, and no reference can come to
+ * the keys any more. Then a look for those that are there. Rules that are
+ * dropped with it do not count.
  */
 void		keep_keys_of_partition(Oid partition, bool concurrently, const Dropped *dropped);
 
