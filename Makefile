@@ -23,7 +23,8 @@ ifdef VPATH
 $(shell mkdir -p $(sort $(dir $(OBJS))))
 endif
 SOURCE_HEADERS := $(call find_files,src/*.h src/*/*.h)
-DATA = $(call find_files,$(EXTENSION)--*--*.sql)
+# Older versions, frozen, and the ways from them; test/cluster/extension_update.sh holds them against the parts above.
+DATA = $(call find_files,upgrade/$(EXTENSION)--*.sql)
 DATA_built = $(EXTENSION)--$(EXTVERSION).sql
 
 # PG_CPPFLAGS, not PG_CXXFLAGS: only the former reaches the bitcode files too.

@@ -280,6 +280,18 @@ UPDATE strict SET ids = ids || NULL::int WHERE ids = '{1,2}';
 \echo :LAST_ERROR_SQLSTATE
 UPDATE strict SET ids = '{2,1}' WHERE ids = '{1,2}';
 SELECT * FROM strict ORDER BY ids;
+-- What was there before the rule does not keep a row from being edited, as long as it does not become more.
+ALTER TABLE strict DISABLE TRIGGER strict_ids_fkey;
+INSERT INTO strict VALUES ('{3,3,NULL}');
+ALTER TABLE strict ENABLE TRIGGER strict_ids_fkey;
+UPDATE strict SET ids = ids || 4 WHERE ids[1] = 3;
+UPDATE strict SET ids = '{3,2,2,NULL}' WHERE ids[1] = 3;
+UPDATE strict SET ids = ids || NULL::int WHERE ids[1] = 3;
+\echo :LAST_ERROR_SQLSTATE
+UPDATE strict SET ids = ids || 3 WHERE ids[1] = 3;
+\echo :LAST_ERROR_SQLSTATE
+SELECT * FROM strict WHERE ids[1] = 3;
+DELETE FROM strict WHERE ids[1] = 3;
 
 --
 -- Self-reference, also within the statement that inserts the key.

@@ -124,7 +124,7 @@ DROP TABLE dt, dk;
 --
 -- enforced => false: declared and reported, fires on neither side; ENABLE TRIGGER makes it fire, still not valid.
 --
-SELECT integrity.add_reference('t', 'ids', 'k', on_delete => 'restrict', enforced => false);
+SELECT integrity.add_reference('t', 'ids', 'k', enforced => false);
 SELECT rule_name, enforced, validated, guarded FROM rules;
 INSERT INTO t VALUES (4, '{79}');
 DELETE FROM k WHERE id = 2;

@@ -180,6 +180,16 @@ COMMIT;
 --
 -- RESTRICT is never deferred; nor are the changing actions.
 --
+-- Refused by RESTRICT? Its SQLSTATE and wording differ between versions; sql/restrict.sql compares them with a native key's.
+CREATE FUNCTION restricted(statement text) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE t text; c text; d text;
+BEGIN
+  EXECUTE statement;
+  RETURN 'passed';
+EXCEPTION WHEN foreign_key_violation OR restrict_violation THEN
+  GET STACKED DIAGNOSTICS t = TABLE_NAME, c = CONSTRAINT_NAME, d = PG_EXCEPTION_DETAIL;
+  RETURN pg_catalog.format('by %s of %s: %s', c, t, pg_catalog.replace(d, 'still ', ''));
+END $$;
 CREATE TABLE r (n int, ids int[]);
 CREATE TABLE a (n int, ids int[]);
 CREATE TABLE rk (id int PRIMARY KEY); INSERT INTO rk SELECT generate_series(1, 9);
@@ -187,12 +197,10 @@ SELECT integrity.add_reference('r', 'ids', 'rk', on_delete => 'restrict', on_upd
 SELECT integrity.add_reference('a', 'ids', 'rk', on_delete => 'remove element', on_update => 'cascade', "deferrable" => true, initially_deferred => true);
 INSERT INTO r VALUES (1, '{1}'); INSERT INTO a VALUES (1, '{2,3}');
 BEGIN;
-DELETE FROM rk WHERE id = 1;
-\echo :LAST_ERROR_SQLSTATE
+SELECT restricted('DELETE FROM rk WHERE id = 1');
 ROLLBACK;
 BEGIN;
-UPDATE rk SET id = 10 WHERE id = 1;
-\echo :LAST_ERROR_SQLSTATE
+SELECT restricted('UPDATE rk SET id = 10 WHERE id = 1');
 ROLLBACK;
 BEGIN;
 DELETE FROM rk WHERE id = 2;
@@ -367,32 +375,32 @@ DELETE FROM k WHERE id = 80;
 
 -- A rename between the delete and the commit does not lose the check that was put off, be it
 -- of the rule or of its guard; and no new guard can take the place of the one that will fire.
-CREATE TABLE rk (id int PRIMARY KEY);
-CREATE TABLE rt (ids int[]);
-SELECT integrity.add_reference('rt', 'ids', 'rk', "deferrable" => true, initially_deferred => true);
-INSERT INTO rk VALUES (1);
-INSERT INTO rt VALUES ('{1}');
+CREATE TABLE nk (id int PRIMARY KEY);
+CREATE TABLE nt (ids int[]);
+SELECT integrity.add_reference('nt', 'ids', 'nk', "deferrable" => true, initially_deferred => true);
+INSERT INTO nk VALUES (1);
+INSERT INTO nt VALUES ('{1}');
 BEGIN;
-DELETE FROM rk;
-ALTER TRIGGER rt_ids_fkey ON rt RENAME TO renamed;
+DELETE FROM nk;
+ALTER TRIGGER nt_ids_fkey ON nt RENAME TO renamed;
 COMMIT;
 \echo :SQLSTATE
 BEGIN;
-DELETE FROM rk;
-ALTER TRIGGER rt_ids_fkey ON rk RENAME TO renamed;
+DELETE FROM nk;
+ALTER TRIGGER nt_ids_fkey ON nk RENAME TO renamed;
 COMMIT;
 \echo :SQLSTATE
 BEGIN;
-DELETE FROM rk;
-ALTER TRIGGER rt_ids_fkey ON rt RENAME TO renamed;
-SELECT integrity.add_guards('rk');
+DELETE FROM nk;
+ALTER TRIGGER nt_ids_fkey ON nt RENAME TO renamed;
+SELECT integrity.add_guards('nk');
 \echo :SQLSTATE
 ROLLBACK;
 -- A guard that was renamed is replaced by add_guards(): one trigger, named as the rule.
-ALTER TRIGGER rt_ids_fkey ON rk RENAME TO renamed;
-SELECT integrity.add_guards('rk');
-SELECT tgname FROM pg_trigger WHERE tgrelid = 'rk'::regclass AND tgfoid = 'integrity.guard_deferred'::regproc;
-DROP TABLE rk, rt;
+ALTER TRIGGER nt_ids_fkey ON nk RENAME TO renamed;
+SELECT integrity.add_guards('nk');
+SELECT tgname FROM pg_trigger WHERE tgrelid = 'nk'::regclass AND tgfoid = 'integrity.guard_deferred'::regproc;
+DROP TABLE nk, nt;
 
 RESET search_path;
 DROP SCHEMA deferred CASCADE;

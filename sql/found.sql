@@ -58,6 +58,28 @@ INSERT INTO says VALUES (4, ARRAY[repeat('a', 21), '']), (5, ARRAY[repeat('a', 2
 INSERT INTO says VALUES (4, ARRAY[repeat('a', 31), '']), (5, ARRAY[repeat('a', 30)]);
 \echo :SQLSTATE
 SELECT n, cardinality(words) FROM says ORDER BY n;
+-- Many keys share a place: what is there must be the element itself, not one as long, nor one that begins with it. By UPDATE,
+-- for which nothing is looked up ahead, so that all places are taken.
+CREATE TABLE full_k (id int PRIMARY KEY, w text UNIQUE);
+CREATE TABLE full_t (n int, ids int[], words text[]);
+SELECT integrity.add_reference('full_t', 'ids', 'full_k', 'id');
+SELECT integrity.add_reference('full_t', 'words', 'full_k', 'w');
+INSERT INTO full_k SELECT g, 'w' || g FROM generate_series(1, 30000) g;
+INSERT INTO full_t SELECT 1;
+INSERT INTO full_t SELECT 2;
+PREPARE full_ids(int) AS UPDATE full_t SET ids = CASE n WHEN 1 THEN ARRAY(SELECT id FROM full_k ORDER BY id) ELSE ARRAY[$1] END;
+PREPARE full_words(text) AS UPDATE full_t SET words = CASE n WHEN 1 THEN ARRAY(SELECT w FROM full_k ORDER BY id) ELSE ARRAY[$1] END;
+EXECUTE full_ids(30001);
+\echo :SQLSTATE
+EXECUTE full_ids(30002);
+\echo :SQLSTATE
+EXECUTE full_ids(1);
+EXECUTE full_words('x5');
+\echo :SQLSTATE
+EXECUTE full_words('w');
+\echo :SQLSTATE
+EXECUTE full_words('w1');
+SELECT n, cardinality(ids), cardinality(words) FROM full_t ORDER BY n;
 -- A bulk insert looks keys up ahead of its rows' own checks: of a partitioned table, by text, with one missing far behind.
 CREATE TABLE parts (w text PRIMARY KEY) PARTITION BY HASH (w);
 CREATE TABLE parts_0 PARTITION OF parts FOR VALUES WITH (MODULUS 2, REMAINDER 0);
@@ -69,6 +91,13 @@ INSERT INTO bulk SELECT g, ARRAY['a longer word with number ' || g, NULL, 'a lon
 INSERT INTO bulk SELECT g, ARRAY['a longer word with number ' || g] FROM generate_series(1, 9001) g;
 \echo :SQLSTATE
 SELECT count(*), count(DISTINCT words) FROM bulk;
+-- What is looked up ahead is bounded, however much stands in the rows: here some 900,000 elements, in a few compressed arrays.
+CREATE TABLE heavy_k (id int PRIMARY KEY);
+CREATE TABLE heavy (ids int[]);
+SELECT integrity.add_reference('heavy', 'ids', 'heavy_k');
+INSERT INTO heavy_k SELECT generate_series(1, 3000);
+INSERT INTO heavy SELECT ARRAY(SELECT id FROM heavy_k ORDER BY id) FROM generate_series(1, 300);
+SELECT count(*), sum(cardinality(ids)) FROM heavy;
 -- What was looked up ahead is locked: not for other rows than those of the command, and rows of an earlier command do not count.
 BEGIN;
 INSERT INTO parts VALUES ('gone');

@@ -6,6 +6,17 @@ RESET client_min_messages;
 SET search_path = interplay, public;
 \set VERBOSITY default
 
+-- Refused by RESTRICT? Its SQLSTATE and wording differ between versions; sql/restrict.sql compares them with a native key's.
+CREATE FUNCTION restricted(statement text) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE t text; c text; d text;
+BEGIN
+  EXECUTE statement;
+  RETURN 'passed';
+EXCEPTION WHEN foreign_key_violation OR restrict_violation THEN
+  GET STACKED DIAGNOSTICS t = TABLE_NAME, c = CONSTRAINT_NAME, d = PG_EXCEPTION_DETAIL;
+  RETURN pg_catalog.format('by %s of %s: %s', c, t, pg_catalog.replace(d, 'still ', ''));
+END $$;
+
 -- A row that refers to a key by an array (no action) and is deleted by a native cascade from
 -- that key. One DELETE of both keys must pass, as it would key by key: the check of each key
 -- comes after the cascade of that key. (Guards: NO ACTION in one pass is only a prefilter.)
@@ -35,8 +46,7 @@ DELETE FROM k WHERE id IN (1, 2);
 SELECT * FROM r;
 ROLLBACK;
 INSERT INTO r VALUES (30, NULL, '{3}');
-DELETE FROM k;
-\echo :SQLSTATE
+SELECT restricted('DELETE FROM k');
 SELECT count(*) FROM k;
 
 -- Two rules on one column: RESTRICT holds against the delete row of the other, also where the
@@ -46,8 +56,7 @@ SET client_min_messages = warning;
 SELECT integrity.add_reference('r', 'ids', 'k', on_delete => 'delete row', rule_name => 'a_second_rule');
 RESET client_min_messages;
 INSERT INTO r VALUES (40, NULL, '{2}');
-DELETE FROM k WHERE id IN (1, 2);
-\echo :SQLSTATE
+SELECT restricted('DELETE FROM k WHERE id IN (1, 2)');
 DROP TABLE r;
 
 -- A self-reference: parents that name their children. Deleting all of them at once passes

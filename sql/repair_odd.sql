@@ -39,14 +39,16 @@ SELECT references_broken, rows_changed, rows_deleted FROM integrity.repair('t', 
 SELECT outcome, rows FROM integrity.undo((SELECT max(run_id) FROM integrity.run), dry_run => false);
 SELECT count(*) AS different FROM (SELECT id, ids::text FROM t EXCEPT SELECT id, ids::text FROM old) d;
 
--- A partition on a server that is down.
+-- A partition on a server that is down. (Foreign partitions are refused, unless somebody turns the event trigger off.)
 CREATE EXTENSION IF NOT EXISTS postgres_fdw SCHEMA public;
 CREATE SERVER down FOREIGN DATA WRAPPER postgres_fdw OPTIONS (host '/nonexistent', port '1');
 CREATE USER MAPPING FOR CURRENT_USER SERVER down;
 CREATE TABLE far (id int, ids int[]) PARTITION BY LIST (id);
 CREATE TABLE far_here PARTITION OF far FOR VALUES IN (1);
 SELECT integrity.add_reference('far', 'ids', 'k', enforced => false, on_delete => 'remove element');
+ALTER EVENT TRIGGER integrity_complete_rule DISABLE;
 CREATE FOREIGN TABLE far_there PARTITION OF far FOR VALUES IN (2) SERVER down;
+ALTER EVENT TRIGGER integrity_complete_rule ENABLE ALWAYS;
 INSERT INTO far VALUES (1, '{77777}');
 SELECT rule_name, status, rows_checked, advice LIKE 'could not connect to server "down"%' AS reason
   FROM integrity_report() WHERE referenced_table = 'k'::regclass ORDER BY 1;

@@ -233,7 +233,21 @@ DELETE FROM ref WHERE id = 6;
 ALTER TABLE key DISABLE ROW LEVEL SECURITY;
 ALTER TABLE ref DISABLE ROW LEVEL SECURITY;
 
--- 7. REFERENCES taken away again: the rule's trigger checks it, so the insert fails with 42501.
+-- 7. REFERENCES taken away again: the rule's trigger checks it, so the insert fails with 42501. Also for the second row of a
+--    statement that began with it.
+CREATE FUNCTION take_references() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+  REVOKE REFERENCES (id) ON vault.key FROM regress_ref_owner;
+  RETURN NULL;
+END $$;
+ALTER FUNCTION take_references() SECURITY DEFINER;
+CREATE TRIGGER zz AFTER INSERT ON ref FOR EACH ROW WHEN (NEW.id = 8) EXECUTE FUNCTION take_references();
+SET ROLE regress_ref_owner;
+INSERT INTO ref (id, ids) VALUES (8, '{2}'), (9, '{2}');
+\echo :SQLSTATE
+RESET ROLE;
+DROP TRIGGER zz ON ref;
+DROP FUNCTION take_references();
 SET ROLE regress_key_owner;
 REVOKE REFERENCES (id) ON key FROM regress_ref_owner;
 SET ROLE regress_ref_owner;

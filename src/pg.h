@@ -50,6 +50,8 @@ extern "C"
 #include "catalog/pg_collation.h"
 #include "catalog/pg_constraint.h"
 #include "catalog/pg_depend.h"
+#include "catalog/pg_event_trigger.h"
+#include "catalog/pg_extension.h"
 #include "catalog/pg_index.h"
 #include "catalog/pg_inherits.h"
 #include "catalog/pg_namespace.h"
@@ -57,6 +59,7 @@ extern "C"
 #include "catalog/pg_opfamily.h"
 #include "catalog/pg_operator.h"
 #include "catalog/pg_proc.h"
+#include "catalog/pg_shdepend.h"
 #include "catalog/pg_trigger.h"
 #include "catalog/pg_type.h"
 #include "commands/defrem.h"
@@ -104,7 +107,6 @@ extern "C"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/partcache.h"
-#include "utils/pg_locale.h"
 #include "utils/rel.h"
 #include "utils/relcache.h"
 #include "utils/rls.h"
@@ -117,6 +119,9 @@ extern "C"
 #if PG_VERSION_NUM >= 160000
 #include "varatt.h"
 #endif
+
+/* Not by utils/pg_locale.h: that asks for ICU's headers, which Debian's package of the server's headers lacks. */
+extern PGDLLIMPORT char *locale_monetary;
 }
 
 /* From 18 on the magic block has more fields, and clang wants them all named. The version is the control file's to tell. */
@@ -147,6 +152,26 @@ owns_table(Oid relid, Oid role)
 	return object_ownercheck(RelationRelationId, relid, role);
 #else
 	return pg_class_ownercheck(relid, role);
+#endif
+}
+
+inline bool
+owns_schema(Oid schema, Oid role)
+{
+#if PG_VERSION_NUM >= 160000
+	return object_ownercheck(NamespaceRelationId, schema, role);
+#else
+	return pg_namespace_ownercheck(schema, role);
+#endif
+}
+
+inline bool
+owns_extension(Oid extension, Oid role)
+{
+#if PG_VERSION_NUM >= 160000
+	return object_ownercheck(ExtensionRelationId, extension, role);
+#else
+	return pg_extension_ownercheck(extension, role);
 #endif
 }
 
@@ -256,6 +281,18 @@ inline constexpr bool restrict_has_own_error = true;
 #else
 inline constexpr bool restrict_has_own_error = false;
 #endif
+
+/* ALTER TABLE ... ALTER COLUMN ... SET EXPRESSION came with 17. */
+inline bool
+sets_expression(const AlterTableCmd *command)
+{
+#if PG_VERSION_NUM >= 170000
+	return command->subtype == AT_SetExpression;
+#else
+	(void) command;
+	return false;
+#endif
+}
 
 /* 18 brought virtual generated columns. */
 inline bool

@@ -42,7 +42,7 @@ open_scratch() {
 	# Whatever the caller's environment says of PostgreSQL is about other servers.
 	local name
 	for name in ${!PG@}; do
-		case $name in PG_CONFIG | PG_MAJOR) ;; *) unset "$name" ;; esac
+		case $name in PG_CONFIG | PG_MAJOR | PG_OLDER) ;; *) unset "$name" ;; esac
 	done
 	export LC_ALL=C.UTF-8
 }
@@ -168,7 +168,8 @@ install_packages() {
 	fi
 }
 
-# need <test|build>: sees to PostgreSQL and the tools, and sets PG_CONFIG, PGBIN and PG_MAJOR.
+# need <test|build>: sees to PostgreSQL and the tools, and sets PG_CONFIG, PGBIN and PG_MAJOR. PG_OLDER may name the
+# major version of a second server, for the tests of the way from one to the other.
 need() {
 	local missing=()
 	command -v g++ >/dev/null || missing+=(g++)
@@ -189,6 +190,10 @@ need() {
 			missing+=("postgresql-$PG_MAJOR-cron")
 		fi
 	fi
+	if [ "$1" = test ] && [ -n "${PG_OLDER:-}" ]; then
+		has_server "$PG_OLDER" || missing+=("postgresql-$PG_OLDER")
+		has_development "$PG_OLDER" || missing+=("postgresql-server-dev-$PG_OLDER")
+	fi
 	install_packages ${missing[@]+"${missing[@]}"}
 	PGBIN=$("$PG_CONFIG" --bindir)
 	PG_MAJOR=$("$PG_CONFIG" --version | sed 's/^PostgreSQL \([0-9]*\).*/\1/')
@@ -199,11 +204,15 @@ need() {
 
 # ---------------------------------------------------------------- building
 
-# Copies the source tree to $SCRATCH/tree, so that a read-only checkout will do and nothing is left in it.
+# copy_source <new folder>: the source tree, so that a read-only checkout will do and nothing is left in it.
+copy_source() {
+	mkdir "$1"
+	tar -C "$TOP" --exclude=./.git --exclude=./build -cf - . | tar -C "$1" --no-same-owner -xf -
+	chmod -R u+w "$1"
+}
+# copy_tree: to $SCRATCH/tree, ready to be built with $PG_CONFIG.
 copy_tree() {
-	mkdir "$SCRATCH/tree"
-	tar -C "$TOP" --exclude=./.git --exclude=./build -cf - . | tar -C "$SCRATCH/tree" --no-same-owner -xf -
-	chmod -R u+w "$SCRATCH/tree"
+	copy_source "$SCRATCH/tree"
 	make -s -C "$SCRATCH/tree" clean >/dev/null
 }
 

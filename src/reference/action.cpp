@@ -39,12 +39,13 @@ struct PlanEntry
 {
 	PlanKey		key;			/* hash key; no padding */
 	SPIPlanPtr	plan;			/* null, or kept until it is found invalid */
+	int			running;		/* how many executions of it are on the stack; never too few, an error leaves too many */
 };
 
 static_assert(Plain<PlanEntry> && sizeof(PlanKey) == sizeof(Oid) + sizeof(uint32));
 
 HTAB	   *plans;
-List	   *retired_plans;		/* freed at transaction end: one may be running further up the stack */
+List	   *retired_plans;		/* those that may be running further up the stack; freed at transaction end */
 
 void
 free_retired_plans(XactEvent event, void *)
@@ -62,14 +63,21 @@ free_retired_plans(XactEvent event, void *)
 void
 retire_plan(PlanEntry *entry)
 {
-	if (entry->plan == nullptr)
+	SPIPlanPtr	plan = entry->plan;
+
+	entry->plan = nullptr;
+	if (plan == nullptr)
 		return;
+	if (entry->running == 0)
+	{
+		SPI_freeplan(plan);
+		return;
+	}
 
 	MemoryContext saved = MemoryContextSwitchTo(TopMemoryContext);
 
-	retired_plans = lappend(retired_plans, entry->plan);
+	retired_plans = lappend(retired_plans, plan);
 	MemoryContextSwitchTo(saved);
-	entry->plan = nullptr;
 }
 
 /*
@@ -202,7 +210,7 @@ parameter_types(const Rule &rule, Statement statement, Oid types[2])
  * merely planned again: columns and tables may have been renamed. This can be
  * trusted because the caller has locked both tables.
  */
-SPIPlanPtr
+PlanEntry *
 fetch_plan(const Rule &rule, Statement statement)
 {
 	PlanKey		key = {rule.trigger, statement};
@@ -221,9 +229,12 @@ fetch_plan(const Rule &rule, Statement statement)
 	auto	   *entry = static_cast<PlanEntry *>(hash_search(plans, &key, HASH_ENTER, &found));
 
 	if (!found)
+	{
 		entry->plan = nullptr;
+		entry->running = 0;
+	}
 	if (entry->plan && SPI_plan_is_valid(entry->plan))
-		return entry->plan;
+		return entry;
 	retire_plan(entry);
 
 	Oid			types[2];
@@ -235,12 +246,10 @@ fetch_plan(const Rule &rule, Statement statement)
 		elog(ERROR, "SPI_prepare returned %s for %s", SPI_result_code_string(SPI_result), text);
 	SPI_keepplan(plan);
 
-	/* Planning may have run a trigger's worth of code: look the entry up again. */
-	entry = static_cast<PlanEntry *>(hash_search(plans, &key, HASH_ENTER, &found));
-	if (found)
-		retire_plan(entry);
+	/* Planning may have run a trigger's worth of code, and that have made a plan too. Entries are never removed. */
+	retire_plan(entry);
 	entry->plan = plan;
-	return plan;
+	return entry;
 }
 
 /*
@@ -262,7 +271,7 @@ execute(const Rule &rule, Statement statement, Datum *values, const char *nulls,
 	GetUserIdAndSecContext(&saved_user, &saved_context);
 	SetUserIdAndSecContext(table_owner(rule.referencing), saved_context | SECURITY_LOCAL_USERID_CHANGE | SECURITY_NOFORCE_RLS);
 
-	SPIPlanPtr	plan = fetch_plan(rule, statement);
+	PlanEntry  *entry = fetch_plan(rule, statement);
 
 	if (IsolationUsesXactSnapshot())
 	{
@@ -271,8 +280,10 @@ execute(const Rule &rule, Statement statement, Datum *values, const char *nulls,
 		crosscheck = GetTransactionSnapshot();
 	}
 
-	int			result = SPI_execute_snapshot(plan, values, nulls, test, crosscheck, false, false, limit);
+	entry->running++;
+	int			result = SPI_execute_snapshot(entry->plan, values, nulls, test, crosscheck, false, false, limit);
 
+	entry->running--;
 	SetUserIdAndSecContext(saved_user, saved_context);
 
 	if (result < 0)

@@ -3,10 +3,8 @@
  *	  What ALTER TABLE refuses to do to a table with rules.
  *
  * PostgreSQL makes a foreign key anew when the type of one of its columns
- * changes. A trigger is in the way instead: of the type of a column that it
- * names, and, since some minor version, of every rewrite of a table whose row
- * type it names, as a rule does on the referenced side. So the rules are dropped, and made again from
- * their definitions.
+ * changes. A trigger is in the way of that instead. So the rules are dropped,
+ * and made again from their definitions.
  */
 
 -- integrity.alter_table() with the search_path that the action is to find.
@@ -83,8 +81,7 @@ $$;
 
 /**
  * Runs one ALTER TABLE that PostgreSQL refuses for a table with rules, and keeps the rules: "cannot alter type of a column
- * used in a trigger definition", for a column that a rule names, and "cannot alter table because trigger uses its row
- * type", for whatever rewrites a referenced table.
+ * used in a trigger definition", for a column that a rule names.
  *
  * Every rule of the table, on either side, is put aside and made again in the same transaction: name, actions, comment,
  * enforced or not on each partition, all as before. One that is enforced and valid is checked again, with the report's scan;

@@ -36,7 +36,8 @@ element_type_of(FunctionCallInfo fcinfo, int argument)
 	Oid			type = get_fn_expr_argtype(fcinfo->flinfo, argument);
 	Oid			element = OidIsValid(type) ? get_element_type(getBaseType(type)) : InvalidOid;
 
-	if (!OidIsValid(element))
+	/* These look like arrays, but cannot be empty or hold a null: what we make of one would be none. */
+	if (!OidIsValid(element) || getBaseType(type) == INT2VECTOROID || getBaseType(type) == OIDVECTOROID)
 		ereport(ERROR,
 				(errcode(ERRCODE_DATATYPE_MISMATCH),
 				 errmsg("could not determine the array type of argument %d", argument + 1)));

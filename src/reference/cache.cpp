@@ -3,9 +3,12 @@
  *	  The rules that this backend has read, by trigger and by referenced table.
  *
  * Invariants:
- *  - An entry is trusted only while no relcache invalidation has come for one
- *	  of its tables since it was read (by trigger), or for any table at all (by
- *	  referenced table: a rule may appear on a table we have never heard of).
+ *  - A rule is trusted only while no relcache invalidation has come for one of
+ *	  its tables since it was read. Which rules reference a table is asked again
+ *	  after an invalidation of any table at all: a rule may appear on a table we
+ *	  have never heard of. If they are the same, what was read of them is kept:
+ *	  memory that is replaced stays to the end of the transaction, and elsewhere
+ *	  temporary tables may come and go all day.
  *  - A Rule that was handed out stays in memory to the end of the transaction.
  *	  One that is replaced is retired, and freed when the transaction ends: a
  *	  trigger further down the stack may still be using it.
@@ -30,7 +33,9 @@ struct RuleEntry
 struct ReferencedEntry
 {
 	Oid			referenced;		/* hash key */
-	uint64		generation;		/* of the catalog when it was read */
+	uint64		generation;		/* of the catalog when its rules were looked for */
+	bool		stale;			/* an invalidation has come for a table of one of the rules */
+	List	   *triggers;		/* in "memory"; of the rules, in their order */
 	const Rule **rules;			/* in "memory" */
 	int			count;
 	MemoryContext memory;
@@ -54,6 +59,12 @@ on_relcache_invalidation(Datum, Oid relid)
 	while (auto *entry = static_cast<RuleEntry *>(hash_seq_search(&status)))
 		if (entry->rule && (relid == InvalidOid || entry->rule->referencing == relid || entry->rule->referenced == relid))
 			entry->valid = false;
+
+	hash_seq_init(&status, referenced_tables);
+	while (auto *entry = static_cast<ReferencedEntry *>(hash_seq_search(&status)))
+		for (int i = 0; i < entry->count; i++)
+			if (relid == InvalidOid || entry->rules[i]->referencing == relid || entry->rules[i]->referenced == relid)
+				entry->stale = true;
 }
 
 void
@@ -239,6 +250,8 @@ rules_referencing(Oid referenced)
 
 	if (!found)
 	{
+		entry->stale = true;
+		entry->triggers = NIL;
 		entry->rules = nullptr;
 		entry->count = 0;
 		entry->memory = nullptr;
@@ -250,8 +263,19 @@ rules_referencing(Oid referenced)
 	MemoryContext memory = AllocSetContextCreate(CurrentMemoryContext, "integrity references", ALLOCSET_SMALL_SIZES);
 	MemoryContext saved = MemoryContextSwitchTo(memory);
 	List	   *triggers = triggers_naming(referenced);
+
+	entry = static_cast<ReferencedEntry *>(hash_search(referenced_tables, &referenced, HASH_ENTER, &found));
+	if (!entry->stale && equal(entry->triggers, triggers))
+	{
+		MemoryContextSwitchTo(saved);
+		MemoryContextDelete(memory);
+		entry->generation = started;
+		return {entry->rules, static_cast<size_t>(entry->count)};
+	}
+
 	auto	  **list = static_cast<const Rule **>(palloc(sizeof(Rule *) * (list_length(triggers) + 1)));
 	int			count = 0;
+	bool		sound = true;
 	ListCell   *cell;
 
 	foreach(cell, triggers)
@@ -265,7 +289,10 @@ rules_referencing(Oid referenced)
 		 * to forget it would let its references break.
 		 */
 		if (!load_rule(lfirst_oid(cell), rule, &problem))
+		{
 			rule->problem = problem;
+			sound = false;
+		}
 		if (rule->referenced == referenced)
 			list[count++] = rule;
 	}
@@ -274,6 +301,9 @@ rules_referencing(Oid referenced)
 	entry = static_cast<ReferencedEntry *>(hash_search(referenced_tables, &referenced, HASH_ENTER, &found));
 	retire(found ? entry->memory : nullptr);
 	MemoryContextSetParent(memory, cache_memory);
+	/* What came while we were reading may concern what we have read; and what mends a problem, nobody tells. */
+	entry->stale = generation != started || !sound;
+	entry->triggers = triggers;
 	entry->rules = list;
 	entry->count = count;
 	entry->memory = memory;

@@ -1,6 +1,7 @@
 /*
  * catalog.h
- *	  Reading and changing the rows of pg_trigger that are rules and guards.
+ *	  Reading and changing the rows of pg_trigger that are rules and guards,
+ *	  and those of pg_inherits that are partitions.
  */
 #pragma once
 
@@ -50,6 +51,29 @@ inline Form_pg_trigger
 trigger_form(HeapTuple tuple)
 {
 	return reinterpret_cast<Form_pg_trigger>(GETSTRUCT(tuple));
+}
+
+/*
+ * What this partition, or the index of one, is a part of; invalid if of
+ * nothing. get_partition_parent() raises then, which is no answer as long as
+ * somebody else may be detaching it.
+ */
+inline Oid
+parent_of(Oid relation)
+{
+	Relation	pg_inherits = table_open(InheritsRelationId, AccessShareLock);
+	Oid			parent = InvalidOid;
+	ScanKeyData key;
+
+	ScanKeyInit(&key, Anum_pg_inherits_inhrelid, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(relation));
+	SysScanDesc scan = systable_beginscan(pg_inherits, InheritsRelidSeqnoIndexId, true, nullptr, 1, &key);
+	HeapTuple	tuple = systable_getnext(scan);
+
+	if (HeapTupleIsValid(tuple))
+		parent = reinterpret_cast<Form_pg_inherits>(GETSTRUCT(tuple))->inhparent;
+	systable_endscan(scan);
+	table_close(pg_inherits, AccessShareLock);
+	return parent;
 }
 
 /* Runs one statement of DDL; names in it are qualified and quoted by the caller. */

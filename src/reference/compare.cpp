@@ -125,6 +125,23 @@ resolve_default_comparison(Oid element_type, Oid key_type, Oid key_collation, Co
 						   get_opclass_family(opclass), get_opclass_input_type(opclass), compare);
 }
 
+int
+compare_keys(Comparison *compare, Datum a, Datum b)
+{
+	return DatumGetInt32(FunctionCall2Coll(&compare->order_key_key_proc, compare->collation, a, b));
+}
+
+void
+sort_keys(std::span<Datum> keys, Comparison *compare)
+{
+	if (keys.empty())
+		return;
+	qsort_arg(keys.data(), keys.size(), sizeof(Datum), [](const void *a, const void *b, void *arg)
+	{
+		return compare_keys(static_cast<Comparison *>(arg), *static_cast<const Datum *>(a), *static_cast<const Datum *>(b));
+	}, compare);
+}
+
 /* Sorts "keys" in place; they must not be null. */
 KeySet
 make_key_set(Comparison *compare, std::span<Datum> keys)
@@ -132,13 +149,8 @@ make_key_set(Comparison *compare, std::span<Datum> keys)
 	if (compare->same_image)
 		return {compare, sort_distinct(keys, compare->key)};
 
-	auto		order = [&](Datum a, Datum b)
-	{
-		return DatumGetInt32(FunctionCall2Coll(&compare->order_key_key_proc, compare->collation, a, b));
-	};
-
-	std::sort(keys.begin(), keys.end(), [&](Datum a, Datum b) { return order(a, b) < 0; });
-	auto		end = std::unique(keys.begin(), keys.end(), [&](Datum a, Datum b) { return order(a, b) == 0; });
+	sort_keys(keys, compare);
+	auto		end = std::unique(keys.begin(), keys.end(), [&](Datum a, Datum b) { return compare_keys(compare, a, b) == 0; });
 
 	return {compare, keys.first(static_cast<size_t>(end - keys.begin()))};
 }

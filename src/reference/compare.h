@@ -59,6 +59,13 @@ as_key(Comparison &compare, Datum element)
 	return FunctionCall3(&compare.cast_proc, element, Int32GetDatum(-1), BoolGetDatum(false));
 }
 
+/*
+ * The order of two keys, and many sorted by it. Sorted by qsort_arg(), for that stays within the array whatever a comparison
+ * function of some type may answer; std::sort does not.
+ */
+int			compare_keys(Comparison *compare, Datum a, Datum b);
+void		sort_keys(std::span<Datum> keys, Comparison *compare);
+
 /* A set of keys in which elements can be looked up. */
 struct KeySet
 {

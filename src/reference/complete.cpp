@@ -6,12 +6,13 @@
  * integrity.complete_rule() is an event trigger, so that CREATE TRIGGER written
  * by hand is the same as integrity.add_reference(): without it such a rule
  * would check inserts and leak on every delete. A dump holds the guards
- * itself and its rows were checked when they were written, so while
- * check_function_bodies is off, as pg_dump and pg_restore set it, only
- * privileges are looked at.
+ * itself, so while check_function_bodies is off, as pg_dump and pg_restore
+ * set it, none are made.
  */
 #include "catalog.h"
+#include "commands.h"
 #include "complete.h"
+#include "dependency.h"
 #include "guards.h"
 #include "partitions.h"
 #include "validate.h"
@@ -46,29 +47,12 @@ require_ownership(const Rule &rule)
 }
 
 /*
- * Dropping the unique index takes CASCADE and takes the rule along, as with a
- * foreign key. pg_dump sees the dependency, too, so a parallel restore makes
- * the index before the trigger.
- */
-void
-depend_on_index(const Rule &rule)
-{
-	ObjectAddress trigger;
-	ObjectAddress index;
-
-	deleteDependencyRecordsForSpecific(TriggerRelationId, rule.trigger, DEPENDENCY_NORMAL, RelationRelationId, rule.index);
-	ObjectAddressSet(trigger, TriggerRelationId, rule.trigger);
-	ObjectAddressSet(index, RelationRelationId, rule.index);
-	recordDependencyOn(&trigger, &index, DEPENDENCY_NORMAL);
-}
-
-/*
- * During a restore only the form and the privileges of a rule are looked at.
  * A dump grants privileges last, so a superuser who restores is not asked for
- * them.
+ * them. Rows are checked as those of a foreign key are; but where that one is
+ * lost with its first broken row, this rule is kept, and is not valid.
  */
 void
-check_restored_rule(Oid trigger)
+complete_restored_rule(Oid trigger)
 {
 	Rule		rule;
 	Problem		problem = {};
@@ -83,8 +67,23 @@ check_restored_rule(Oid trigger)
 	require_ownership(rule);
 	if (!superuser())
 		require_references(rule, GetUserId());
-	if (load_rule(trigger, &rule, &problem))
+
+	/* A parallel restore may make partitions of the index later. Then only the report can tell whether the rows hold. */
+	bool		works = load_rule(trigger, &rule, &problem);
+	char	   *reason;
+
+	forget_row_type(rule.referenced);
+	if (OidIsValid(rule.index))
 		depend_on_index(rule);
+	if (!works || rule.options.not_valid || existing_rows_hold(rule, &reason))
+		return;
+	mark_not_valid(trigger);
+	ereport(WARNING,
+			(errcode(ERRCODE_FOREIGN_KEY_VIOLATION),
+			 errmsg("rule \"%s\" of table \"%s\" is restored as not valid", NameStr(rule.name),
+					get_rel_name(rule.referencing)),
+			 errdetail("Existing rows break it: %s.", reason),
+			 errhint("integrity_report() tells how many, integrity.repair() mends them.")));
 }
 
 } /* namespace */
@@ -101,12 +100,65 @@ complete_rule(Oid trigger)
 	require_references(rule, GetUserId());
 	LockRelationOid(rule.referenced, ShareRowExclusiveLock);
 	depend_on_index(rule);
+	forget_row_type(rule.referenced);
 	ensure_guards(rule);
 	return rule;
 }
 
 namespace
 {
+
+/* Its rows can change elsewhere, where no rule is known. */
+void
+refuse_foreign_partition(Oid table)
+{
+	if (get_rel_relkind(table) == RELKIND_FOREIGN_TABLE && rule_triggers(table, true) != NIL)
+		ereport(ERROR,
+				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
+				 errmsg("partition \"%s\" is a foreign table", get_rel_name(table)),
+				 errhint("A reference needs rows that can be checked and locked.")));
+}
+
+/*
+ * pg_upgrade makes the parts of the extension one by one, its event triggers
+ * last: when the rules were made nobody looked after what they depend on. That is
+ * made up for when the event trigger itself joins the extension. The other
+ * things are in the dump, or known from before.
+ */
+bool
+is_upgraded(Node *statement)
+{
+	if (!IsA(statement, AlterExtensionContentsStmt))
+		return false;
+
+	auto		contents = castNode(AlterExtensionContentsStmt, statement);
+
+	return contents->objtype == OBJECT_EVENT_TRIGGER && contents->action > 0 && strcmp(contents->extname, "integrity") == 0;
+}
+
+void
+tie_all_rules()
+{
+	Relation	pg_trigger = table_open(TriggerRelationId, AccessShareLock);
+	ScanKeyData key;
+
+	ScanKeyInit(&key, Anum_pg_trigger_tgfoid, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(function_oid("check_reference")));
+	SysScanDesc scan = systable_beginscan(pg_trigger, InvalidOid, false, nullptr, 1, &key);
+
+	for (HeapTuple tuple; HeapTupleIsValid(tuple = systable_getnext(scan));)
+	{
+		Rule		rule;
+		Problem		problem = {};
+
+		if (!OidIsValid(trigger_form(tuple)->tgparentid) && load_rule(trigger_form(tuple)->oid, &rule, &problem))
+		{
+			depend_on_index(rule);
+			forget_row_type(rule.referenced);
+		}
+	}
+	systable_endscan(scan);
+	table_close(pg_trigger, AccessShareLock);
+}
 
 bool
 is_declared_rule(Oid trigger)
@@ -159,25 +211,31 @@ integrity_complete_rule(PG_FUNCTION_ARGS)
 		{
 			if (!check_function_bodies)
 			{
-				check_restored_rule(objid);
+				complete_restored_rule(objid);
 				continue;
 			}
 
 			Rule		rule = complete_rule(objid);
 
-			if (!rule.options.not_valid && rule_fires(rule.enabled))
+			if (!rule.options.not_valid && rule_is_enforced(rule.enabled))
 				check_existing_rows(rule);
 		}
-		else if (classid == RelationRelationId && check_function_bodies)
+		else if (classid == RelationRelationId)
+		{
+			refuse_foreign_partition(objid);
+			forget_row_types(objid);
 			complete_partitions(objid);
+		}
 	}
 	if (SPI_finish() != SPI_OK_FINISH)
 		elog(ERROR, "SPI_finish failed");
 
 	Node	   *statement = reinterpret_cast<EventTriggerData *>(fcinfo->context)->parsetree;
 
-	if (check_function_bodies && IsA(statement, AlterTableStmt))
+	if (IsA(statement, AlterTableStmt))
 		complete_alter_table(castNode(AlterTableStmt, statement));
+	if (is_upgraded(statement))
+		tie_all_rules();
 	PG_RETURN_NULL();
 }
 }

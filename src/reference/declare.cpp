@@ -10,6 +10,7 @@
 #include "action.h"
 #include "catalog.h"
 #include "complete.h"
+#include "dependency.h"
 #include "guards.h"
 #include "validate.h"
 
@@ -431,7 +432,7 @@ integrity_validate_reference(PG_FUNCTION_ARGS)
 
 	const Rule *rule = fetch_rule(named.trigger);
 
-	if (!rule_fires(rule->enabled))
+	if (!rule_is_enforced(rule->enabled))
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("cannot validate rule \"%s\" of table \"%s\": it is not enforced", NameStr(named.name),
@@ -487,7 +488,11 @@ integrity_add_guards(PG_FUNCTION_ARGS)
 	LockRelationOid(table, ShareRowExclusiveLock);
 	drop_unneeded_guards(table); /* first: one of them may have the name of one that is missing */
 	for (const Rule *rule : rules_referencing(table))
+	{
 		ensure_guards(*rule);
+		if (!rule->problem && !depends_on_index(*rule))
+			depend_on_index(*rule);
+	}
 	PG_RETURN_VOID();
 }
 }

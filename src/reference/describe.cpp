@@ -13,18 +13,12 @@ using namespace integrity;
 namespace
 {
 
-bool
-always_enabled(char tgenabled)
-{
-	return tgenabled == TRIGGER_FIRES_ON_ORIGIN || tgenabled == TRIGGER_FIRES_ALWAYS;
-}
-
 /* Does the rule fire in an ordinary session, on every partition too? */
 bool
 is_enforced(const Rule &rule)
 {
 	List	   *family = list_make1_oid(rule.trigger);
-	bool		enforced = always_enabled(rule.enabled);
+	bool		enforced = rule_is_enforced(rule.enabled);
 	ListCell   *cell;
 
 	if (!OidIsValid(rule.referencing) || get_rel_relkind(rule.referencing) != RELKIND_PARTITIONED_TABLE)
@@ -39,7 +33,7 @@ is_enforced(const Rule &rule)
 			if (!list_member_oid(family, form->tgparentid))
 				return;
 			family = lappend_oid(family, form->oid);
-			enforced &= always_enabled(form->tgenabled);
+			enforced &= rule_is_enforced(form->tgenabled);
 		});
 	return enforced;
 }

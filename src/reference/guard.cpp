@@ -275,7 +275,7 @@ integrity_guard_delete(PG_FUNCTION_ARGS)
 			return Datum{};
 	}
 
-	Guarded		guarded = collect_and_lock(rel, Event::Delete, scope_of(data));
+	Guarded		guarded = collect_and_lock(rel, Event::Delete, scope_of(data), data->tg_trigger->tgenabled);
 
 	if (guarded.count == 0)
 		return Datum{};
@@ -318,7 +318,7 @@ integrity_guard_update(PG_FUNCTION_ARGS)
 				  "AFTER UPDATE FOR EACH ROW, not deferrable");
 
 	Relation	rel = data->tg_relation;
-	Guarded		guarded = collect_and_lock(rel, Event::Update, scope_of(data));
+	Guarded		guarded = collect_and_lock(rel, Event::Update, scope_of(data), data->tg_trigger->tgenabled);
 
 	for (int i = 0; i < guarded.count; i++)
 	{
@@ -355,7 +355,7 @@ integrity_guard_deferred(PG_FUNCTION_ARGS)
 				  "AFTER DELETE OR UPDATE FOR EACH ROW");
 
 	Relation	rel = data->tg_relation;
-	Guarded		guarded = collect_and_lock(rel, Event::Truncate, Scope::All);
+	Guarded		guarded = collect_and_lock(rel, Event::Truncate, Scope::All, data->tg_trigger->tgenabled);
 	bool		changed = is_update || (rel->rd_rel->relispartition && was_moved(data->tg_trigslot));
 
 	for (int i = 0; i < guarded.count; i++)
@@ -396,7 +396,7 @@ integrity_guard_truncate(PG_FUNCTION_ARGS)
 				  TRIGGER_FIRED_FOR_STATEMENT(data->tg_event) && TRIGGER_FIRED_BY_TRUNCATE(data->tg_event),
 				  "AFTER TRUNCATE FOR EACH STATEMENT");
 
-	Guarded		guarded = collect_and_lock(data->tg_relation, Event::Truncate, Scope::All);
+	Guarded		guarded = collect_and_lock(data->tg_relation, Event::Truncate, Scope::All, data->tg_trigger->tgenabled);
 
 	for (int i = 0; i < guarded.count; i++)
 	{

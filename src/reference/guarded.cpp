@@ -46,7 +46,7 @@ another_row_provides(const Rule &rule, Datum key)
 } /* namespace */
 
 Guarded
-collect_rules(Relation rel, Scope scope)
+collect_rules(Relation rel, Scope scope, char fired)
 {
 	List	   *tables = scope == Scope::Above ? NIL : list_make1_oid(RelationGetRelid(rel));
 	Guarded		guarded = {nullptr, 0};
@@ -64,7 +64,7 @@ collect_rules(Relation rel, Scope scope)
 		guarded.rules = static_cast<GuardedRule *>(guarded.rules ? repalloc(guarded.rules, size) : palloc(size));
 		for (const Rule *rule : rules)
 		{
-			if (!rule_fires(rule->enabled))
+			if (!rule_fires_with(rule->enabled, fired))
 				continue;
 
 			AttrNumber	key = rule->key;
@@ -84,12 +84,12 @@ collect_rules(Relation rel, Scope scope)
  * statement took.
  */
 Guarded
-collect_and_lock(Relation rel, Event event, Scope scope)
+collect_and_lock(Relation rel, Event event, Scope scope, char fired)
 {
 	for (;;)
 	{
 		uint64		generation = rule_generation();
-		Guarded		guarded = collect_rules(rel, scope);
+		Guarded		guarded = collect_rules(rel, scope, fired);
 
 		for (int i = 0; i < guarded.count; i++)
 			LockRelationOid(guarded.rules[i].rule->referencing, lock_mode(*guarded.rules[i].rule, event));
@@ -101,7 +101,7 @@ collect_and_lock(Relation rel, Event event, Scope scope)
 		 * locks that we have by now; what was locked and still is there needs
 		 * no further look.
 		 */
-		Guarded		again = collect_rules(rel, scope);
+		Guarded		again = collect_rules(rel, scope, fired);
 		bool		same = again.count == guarded.count;
 
 		for (int i = 0; same && i < again.count; i++)

@@ -44,11 +44,11 @@ scope_of(const TriggerData *data)
 	return data->tg_trigger->tgisclone ? Scope::Above : Scope::Own;
 }
 
-/* The enforced rules. */
-Guarded		collect_rules(Relation rel, Scope scope);
+/* The rules that fire where the trigger that asks has fired; "fired" is its tgenabled. */
+Guarded		collect_rules(Relation rel, Scope scope, char fired);
 
 /* The same, with their tables locked; see guarded.cpp. */
-Guarded		collect_and_lock(Relation rel, Event event, Scope scope);
+Guarded		collect_and_lock(Relation rel, Event event, Scope scope, char fired);
 
 /* A rule that should act and cannot must stop the change, not let it pass. */
 inline void

@@ -14,6 +14,8 @@
 #include "action.h"
 #include "catalog.h"
 #include "guarded.h"
+#include "commands.h"
+#include "dependency.h"
 #include "guards.h"
 
 namespace integrity
@@ -85,7 +87,7 @@ read_guard(Guard guard, HeapTuple tuple, TupleDesc desc)
 	trigger.column = unconditional ? 0 : watched_column(TextDatumGetCString(condition));
 	trigger.complete = trigger.column >= 0 &&
 		is_guard_form(guard, form->tgtype, form->tgattr.dim1, unconditional, form->tgdeferrable);
-	trigger.enabled = form->tgenabled == TRIGGER_FIRES_ON_ORIGIN || form->tgenabled == TRIGGER_FIRES_ALWAYS;
+	trigger.enabled = rule_is_enforced(form->tgenabled);
 	trigger.clone = OidIsValid(form->tgparentid);
 	trigger.transition = !no_table;
 	return trigger;
@@ -400,7 +402,7 @@ is_guarded(const Rule &rule)
 		return found && found->enabled;
 	};
 
-	return has(Guard::Delete) && has(Guard::Update) && has(Guard::Truncate) &&
+	return commands_are_watched() && depends_on_index(rule) && has(Guard::Delete) && has(Guard::Update) && has(Guard::Truncate) &&
 		(!needs_move_guard(rule) || has(Guard::Move)) && !has_disabled_partition_guard(rule.referenced);
 }
 

@@ -52,7 +52,7 @@ void		prepare_guards_for_parent(Oid table, Oid parent);
 /* Raises if this transaction has put off checks of the table or a partition of it. */
 void		require_no_pending_checks(Oid table, const char *what);
 
-/* Are all guards of the rule's key there and enabled? */
+/* Are all guards of the rule's key there and enabled, and the event triggers? Is the index kept? */
 bool		is_guarded(const Rule &rule);
 
 } /* namespace integrity */

@@ -223,7 +223,7 @@ integrity_guard_move(PG_FUNCTION_ARGS)
 		wrong_event(data, "guard_move", "BEFORE UPDATE FOR EACH ROW");
 
 	Relation	rel = data->tg_relation;
-	Guarded		guarded = collect_rules(rel, Scope::All);
+	Guarded		guarded = collect_rules(rel, Scope::All, data->tg_trigger->tgenabled);
 
 	for (int i = 0; i < guarded.count; i++)
 	{

@@ -1,11 +1,7 @@
 /*
  * partitions.cpp
- *	  What happens to partitions without any row trigger firing.
- *
- * ATTACH brings rows that nobody has checked; DETACH and DROP take keys away
- * without deleting a row. A native foreign key has hooks in these commands;
- * event triggers are what an extension has. They see the statement before and
- * after it is carried out.
+ *	  The rows that a partition brings, and the keys that go with it, without
+ *	  any row trigger firing.
  */
 #include "action.h"
 #include "catalog.h"
@@ -71,14 +67,33 @@ check_leaf(const Rule &rule, Relation partition, Oid leaf_oid, Snapshot snapshot
 }
 
 /*
- * A partition of a referenced table is about to go. Takes the locks that the
- * command itself will take, in its order, so that no reference can come to the
- * keys any more; then looks for those that are there.
+ * Locks a partition and the table above as the command that removes it will,
+ * in its order. False if it is no partition, or none any more.
  */
-void
-keep_keys(Oid partition_oid, bool concurrently, List *going_too)
+bool
+lock_to_remove(Oid partition, bool concurrently)
 {
-	if (!OidIsValid(partition_oid) || !get_rel_relispartition(partition_oid))
+	while (get_rel_relispartition(partition))
+	{
+		Oid			parent = parent_of(partition);
+
+		if (!OidIsValid(parent))
+			return false;
+		LockRelationOid(parent, concurrently ? ShareUpdateExclusiveLock : AccessExclusiveLock);
+		if (!concurrently)
+			LockRelationOid(partition, AccessExclusiveLock);
+		if (parent_of(partition) == parent)
+			return true;
+	}
+	return false;
+}
+
+} /* namespace */
+
+void
+keep_keys_of_partition(Oid partition_oid, bool concurrently, const Dropped *dropped)
+{
+	if (!lock_to_remove(partition_oid, concurrently))
 		return;
 
 	List	   *ancestors = get_partition_ancestors(partition_oid);
@@ -96,21 +111,19 @@ keep_keys(Oid partition_oid, bool concurrently, List *going_too)
 				 errdetail("The table it is a partition of is referenced, and its keys cannot be kept from being referenced meanwhile."),
 				 errhint("Use DETACH PARTITION without CONCURRENTLY.")));
 
-	LockRelationOid(linitial_oid(ancestors), AccessExclusiveLock);
-
-	Relation	partition = table_open(partition_oid, AccessExclusiveLock);
+	Relation	partition = table_open(partition_oid, NoLock);
 
 	/* A check that was put off would be lost with the trigger that is to make it. */
 	require_no_pending_checks(partition_oid, "remove partition");
 
-	Guarded		guarded = collect_rules(partition, Scope::Above);
+	Guarded		guarded = collect_rules(partition, Scope::Above, TRIGGER_FIRES_ON_ORIGIN);
 	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
 
 	for (int i = 0; i < guarded.count; i++)
 	{
 		const Rule &rule = *guarded.rules[i].rule;
 
-		if (list_member_oid(going_too, rule.referencing))
+		if (dropped && is_dropped(*dropped, TriggerRelationId, rule.trigger))
 			continue;
 		require_working(rule);
 		LockRelationOid(rule.referencing, RowShareLock);
@@ -121,8 +134,6 @@ keep_keys(Oid partition_oid, bool concurrently, List *going_too)
 	UnregisterSnapshot(snapshot);
 	table_close(partition, NoLock);
 }
-
-} /* namespace */
 
 void
 complete_partitions(Oid table)
@@ -151,10 +162,6 @@ complete_partitions(Oid table)
 	}
 }
 
-namespace
-{
-
-/* The triggers of a table that are rules, be it of its own or clones. */
 List *
 rule_triggers(Oid table, bool clones_only)
 {
@@ -171,16 +178,22 @@ rule_triggers(Oid table, bool clones_only)
 	return triggers;
 }
 
-/*
- * Locks the referenced table as declaring the rule does. A key that is being
- * deleted by somebody who did not have this rule or these rows to look at must
- * be gone, or back, before anybody relies on it.
- */
 void
 wait_for_deleters(const Rule &rule)
 {
 	LockRelationOid(rule.referenced, ShareRowExclusiveLock);
+	find_all_inheritors(rule.referenced, ShareRowExclusiveLock, nullptr); /* a DELETE may name a partition */
 	CacheInvalidateRelcacheByRelid(rule.referenced);
+}
+
+void
+check_unseen_rows(const Rule &rule)
+{
+	if (!rule_is_enforced(rule.enabled))
+		return;
+	wait_for_deleters(rule);
+	if (!rule.options.not_valid)
+		check_existing_rows(rule);
 }
 
 void
@@ -192,194 +205,8 @@ check_attached(Oid partition)
 		return;					/* an index, perhaps */
 	foreach(cell, rule_triggers(partition, true))
 	{
-		const Rule *rule = fetch_rule(lfirst_oid(cell));
-
-		if (!rule_fires(rule->enabled))
-			continue;
-		wait_for_deleters(*rule);
-		if (!rule->options.not_valid)
-			check_existing_rows(*rule);
+		check_unseen_rows(*fetch_rule(lfirst_oid(cell)));
 	}
 }
 
-} /* namespace */
-
-void
-complete_alter_table(AlterTableStmt *statement)
-{
-	Oid			table = RangeVarGetRelid(statement->relation, NoLock, true);
-	ListCell   *cell;
-	ListCell   *rule_cell;
-
-	foreach(cell, statement->cmds)
-	{
-		auto	   *command = static_cast<AlterTableCmd *>(lfirst(cell));
-
-		switch (command->subtype)
-		{
-			case AT_AttachPartition:
-				check_attached(RangeVarGetRelid(reinterpret_cast<PartitionCmd *>(command->def)->name, NoLock, true));
-				break;
-			case AT_EnableTrig:
-			case AT_EnableAlwaysTrig:
-			case AT_EnableTrigAll:
-			case AT_EnableTrigUser:
-				if (OidIsValid(table))
-					foreach(rule_cell, rule_triggers(table, false))
-					{
-						Rule		rule;
-						Problem		problem = {};
-
-						if (load_rule(lfirst_oid(rule_cell), &rule, &problem) && rule_fires(rule.enabled))
-							wait_for_deleters(rule);
-					}
-				break;
-			case AT_DetachPartition:
-				/* The table that is detached keeps the guards that it needs itself, and those alone. */
-				{
-					Oid			detached = RangeVarGetRelid(reinterpret_cast<PartitionCmd *>(command->def)->name, NoLock, true);
-
-					if (OidIsValid(detached))
-						drop_unneeded_guards(detached);
-				}
-				break;
-			default:
-				break;
-		}
-	}
-}
-
-namespace
-{
-
-/*
- * A referenced table is to become a partition or an inheritance child: its
- * guards must fit. What the command itself will refuse is left to it.
- */
-void
-prepare_attach(AlterTableStmt *statement, AlterTableCmd *command)
-{
-	bool		attach = command->subtype == AT_AttachPartition;
-	Oid			table = RangeVarGetRelid(statement->relation, NoLock, true);
-	Oid			other = RangeVarGetRelid(attach ? reinterpret_cast<PartitionCmd *>(command->def)->name :
-										 reinterpret_cast<RangeVar *>(command->def), NoLock, true);
-	Oid			parent = attach ? table : other;
-	Oid			child = attach ? other : table;
-
-	if (!OidIsValid(parent) || !OidIsValid(child) || !pg::owns_table(child, GetUserId()) ||
-		rules_referencing(child).empty())
-		return;
-	LockRelationOid(child, AccessExclusiveLock);
-	prepare_guards_for_parent(child, parent);
-}
-
-/* The tables of which a column of pg_class, their schema or their owner, has one of these values. */
-List *
-tables_where(AttrNumber column, List *values)
-{
-	Relation	pg_class = table_open(RelationRelationId, AccessShareLock);
-	SysScanDesc scan = systable_beginscan(pg_class, InvalidOid, false, nullptr, 0, nullptr);
-	List	   *tables = NIL;
-
-	for (HeapTuple tuple; HeapTupleIsValid(tuple = systable_getnext(scan));)
-	{
-		auto	   *form = reinterpret_cast<Form_pg_class>(GETSTRUCT(tuple));
-		Oid			value = column == Anum_pg_class_relnamespace ? form->relnamespace : form->relowner;
-
-		if ((form->relkind == RELKIND_RELATION || form->relkind == RELKIND_PARTITIONED_TABLE) &&
-			list_member_oid(values, value))
-			tables = lappend_oid(tables, form->oid);
-	}
-	systable_endscan(scan);
-	table_close(pg_class, AccessShareLock);
-	return tables;
-}
-
-/* The tables that this statement drops by name, with their schema, or with their owner. */
-List *
-dropped_tables(Node *statement)
-{
-	List	   *found = NIL;
-	ListCell   *cell;
-
-	if (IsA(statement, DropOwnedStmt))
-	{
-		foreach(cell, castNode(DropOwnedStmt, statement)->roles)
-			found = lappend_oid(found, get_rolespec_oid(static_cast<RoleSpec *>(lfirst(cell)), true));
-		return tables_where(Anum_pg_class_relowner, found);
-	}
-	if (!IsA(statement, DropStmt))
-		return NIL;
-
-	DropStmt   *drop = castNode(DropStmt, statement);
-
-	if (drop->removeType == OBJECT_TABLE)
-		foreach(cell, drop->objects)
-			found = lappend_oid(found, RangeVarGetRelid(makeRangeVarFromNameList(static_cast<List *>(lfirst(cell))), NoLock, true));
-	else if (drop->removeType == OBJECT_SCHEMA && drop->behavior == DROP_CASCADE)
-	{
-		foreach(cell, drop->objects)
-			found = lappend_oid(found, get_namespace_oid(strVal(lfirst(cell)), true));
-		found = tables_where(Anum_pg_class_relnamespace, found);
-	}
-	return found;
-}
-
-} /* namespace */
 } /* namespace integrity */
-
-using namespace integrity;
-
-extern "C"
-{
-PG_FUNCTION_INFO_V1(integrity_keep_keys);
-
-/* The event trigger at the start of the commands that can remove a partition. */
-PGDLLEXPORT Datum
-integrity_keep_keys(PG_FUNCTION_ARGS)
-{
-	if (!CALLED_AS_EVENT_TRIGGER(fcinfo))
-		ereport(ERROR,
-				(errcode(ERRCODE_E_R_I_E_EVENT_TRIGGER_PROTOCOL_VIOLATED),
-				 errmsg("function \"integrity.keep_keys\" was not called by event trigger manager"),
-				 errhint("It belongs to the event trigger integrity_keep_keys.")));
-
-	Node	   *statement = reinterpret_cast<EventTriggerData *>(fcinfo->context)->parsetree;
-	ListCell   *cell;
-
-	if (IsA(statement, AlterTableStmt))
-	{
-		foreach(cell, castNode(AlterTableStmt, statement)->cmds)
-		{
-			auto	   *command = static_cast<AlterTableCmd *>(lfirst(cell));
-
-			if (command->subtype == AT_AttachPartition || command->subtype == AT_AddInherit)
-				prepare_attach(castNode(AlterTableStmt, statement), command);
-			else if (command->subtype == AT_DetachPartition)
-			{
-				auto	   *detach = reinterpret_cast<PartitionCmd *>(command->def);
-
-				keep_keys(RangeVarGetRelid(detach->name, NoLock, true), detach->concurrent, NIL);
-			}
-		}
-		PG_RETURN_NULL();
-	}
-
-	List	   *tables = dropped_tables(statement);
-
-	/* A partition that is dropped with the table it belongs to takes the rules along. */
-	foreach(cell, tables)
-	{
-		bool		with_parent = false;
-		ListCell   *ancestor;
-
-		if (!OidIsValid(lfirst_oid(cell)) || !get_rel_relispartition(lfirst_oid(cell)))
-			continue;
-		foreach(ancestor, get_partition_ancestors(lfirst_oid(cell)))
-			with_parent |= list_member_oid(tables, lfirst_oid(ancestor));
-		if (!with_parent)
-			keep_keys(lfirst_oid(cell), false, tables);
-	}
-	PG_RETURN_NULL();
-}
-}

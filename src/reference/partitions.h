@@ -1,21 +1,41 @@
 /*
  * partitions.h
- *	  What happens to tables and partitions without any row trigger firing.
+ *	  The rows that a partition brings, and the keys that go with it, without
+ *	  any row trigger firing.
  */
 #pragma once
 
+#include "dropped.h"
 #include "rule.h"
 
 namespace integrity
 {
 
+/*
+ * A partition is about to go, perhaps one of a referenced table. First the
+ * locks: then nobody is about to declare a rule, and no reference can come to
+ * the keys any more. Then a look for those that are there. Rules that are
+ * dropped with it do not count.
+ */
+void		keep_keys_of_partition(Oid partition, bool concurrently, const Dropped *dropped);
+
 /* Gives new and attached partitions of a referenced table the guard that PostgreSQL does not clone. */
 void		complete_partitions(Oid table);
 
+/* The rows of a table that was attached. */
+void		check_attached(Oid partition);
+
+/* Rows that came to be there, or to refer to something else, without the trigger of this rule. */
+void		check_unseen_rows(const Rule &rule);
+
 /*
- * What an ALTER TABLE leaves to do: the rows of an attached partition are
- * checked, and a rule that was enabled waits for those who did not know it.
+ * Locks the referenced table as declaring the rule does. A key that is being
+ * deleted by somebody who did not have this rule or these rows to look at must
+ * be gone, or back, before anybody relies on it.
  */
-void		complete_alter_table(AlterTableStmt *statement);
+void		wait_for_deleters(const Rule &rule);
+
+/* The triggers of a table that are rules: all, or only the clones of those above it. */
+List	   *rule_triggers(Oid table, bool clones_only);
 
 } /* namespace integrity */

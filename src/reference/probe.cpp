@@ -6,6 +6,7 @@
  * deleter would not see our row, nor we the deletion. Without the comparison
  * after the lock a key updated away meanwhile would count as found.
  */
+#include "catalog.h"
 #include "probe.h"
 
 namespace integrity
@@ -144,16 +145,52 @@ to_key_type(Probe *probe, Datum value, Datum *key)
 	}
 }
 
-/* Opens the leaf partition that would hold this key; false if there is none. */
-bool
-open_partition(Probe *probe, Datum value)
+/*
+ * The part of this index in a partition. REINDEX CONCURRENTLY may put another
+ * one in its place at any time, for it waits for our lock on the partition
+ * only later, before it drops the old one. Then pg_inherits names the new one,
+ * while the list that we have is the old one until the invalidation arrives,
+ * which is a moment after the commit. index_get_partition() raises in between.
+ */
+Oid
+index_of_partition(Relation partition, Oid index)
 {
-	Datum		key;
+	for (int attempt = 0; attempt < 1000; attempt++)
+	{
+		List	   *candidates = RelationGetIndexList(partition);
+		Oid			found = InvalidOid;
+		ListCell   *cell;
+
+		foreach(cell, candidates)
+			if (parent_of(lfirst_oid(cell)) == index)
+			{
+				found = lfirst_oid(cell);
+				break;
+			}
+		list_free(candidates);
+		if (OidIsValid(found))
+			return found;
+		CHECK_FOR_INTERRUPTS();
+		if (attempt > 0)
+			pg_usleep(1000);
+		AcceptInvalidationMessages();
+	}
+	elog(ERROR, "could not find the unique index of partition \"%s\"", RelationGetRelationName(partition));
+	pg_unreachable();
+}
+
+/*
+ * Opens the leaf partition that would hold this key; false if there is none.
+ *
+ * Which partitions there are is a matter of the newest snapshot, whatever the
+ * probe's: an older one would still show a partition that DETACH CONCURRENTLY
+ * is taking away, and nobody guards its keys any more.
+ */
+bool
+descend_to_partition(Probe *probe, Datum key)
+{
 	Oid			table = RelationGetRelid(probe->root);
 	Oid			index = probe->rule->index;
-
-	if (!to_key_type(probe, value, &key))
-		return false;
 
 	for (Relation level = probe->root; level->rd_rel->relkind == RELKIND_PARTITIONED_TABLE;)
 	{
@@ -165,9 +202,7 @@ open_partition(Probe *probe, Datum value)
 		if (probe->table && RelationGetRelid(probe->table) == table)
 			return true;		/* still open from the last key */
 		level = table_open(table, RowShareLock);
-		index = index_get_partition(level, index);
-		if (!OidIsValid(index))
-			elog(ERROR, "could not find the unique index of partition \"%s\"", RelationGetRelationName(level));
+		index = index_of_partition(level, index);
 		if (level->rd_rel->relkind != RELKIND_PARTITIONED_TABLE)
 		{
 			table_close(level, NoLock);
@@ -176,6 +211,23 @@ open_partition(Probe *probe, Datum value)
 	}
 	open_table(probe, table, index);
 	return true;
+}
+
+bool
+open_partition(Probe *probe, Datum value)
+{
+	Datum		key;
+
+	if (!to_key_type(probe, value, &key))
+		return false;
+	if (!IsolationUsesXactSnapshot())
+		return descend_to_partition(probe, key); /* the probe's own is new */
+
+	PushActiveSnapshot(GetLatestSnapshot());
+	bool		found = descend_to_partition(probe, key);
+
+	PopActiveSnapshot();
+	return found;
 }
 
 /* Starts a search of the open index for this value, which is in the form that as_key() gives it. */

@@ -278,8 +278,8 @@ CREATE FUNCTION integrity.drop_reference(referencing_table regclass, rule_name n
 
 /**
  * Makes the guard triggers that are missing on a referenced table, enables those that are disabled, and removes those that
- * no rule needs any more. Only needed where somebody dropped or disabled them, renamed a deferrable rule, or dropped a
- * referencing table: declaring a rule makes its guards, and integrity.drop_reference() removes them.
+ * no rule needs any more. Makes its rules depend on the unique index of their key, if they do not. Only needed where somebody
+ * dropped or disabled guards, renamed a deferrable rule, or dropped a referencing table: declaring a rule makes its guards, and integrity.drop_reference() removes them.
  *
  * Parameters:
  *   referenced_table  the table; it must be yours
@@ -302,8 +302,9 @@ CREATE FUNCTION integrity.add_guards(referenced_table regclass) RETURNS void
  * table, lets a rule that is enabled wait for those who are just deleting keys without knowing it, and removes the guards
  * that a detached partition no longer needs.
  *
- * While check_function_bodies is off, as pg_dump sets it for a restore, it only checks form and privileges: a dump holds
- * the guards itself, and its rows were checked when they were written.
+ * While check_function_bodies is off, as pg_dump sets it for a restore, it makes no guards, for the dump holds them itself. A
+ * rule with broken rows is kept then, with a warning, and is not valid. pg_upgrade makes this trigger after the rules; it
+ * ties them to their indexes then, when it is added to the extension.
  *
  * Locks: SHARE ROW EXCLUSIVE on the referenced table, for CREATE TRIGGER, ENABLE TRIGGER and ATTACH PARTITION.
  *
@@ -316,18 +317,23 @@ CREATE FUNCTION integrity.complete_rule() RETURNS event_trigger
 REVOKE EXECUTE ON FUNCTION integrity.complete_rule() FROM PUBLIC;
 
 CREATE EVENT TRIGGER integrity_complete_rule ON ddl_command_end
-	WHEN TAG IN ('CREATE TRIGGER', 'CREATE TABLE', 'ALTER TABLE', 'CREATE SCHEMA')
+	WHEN TAG IN ('CREATE TRIGGER', 'CREATE TABLE', 'CREATE FOREIGN TABLE', 'ALTER TABLE', 'CREATE SCHEMA', 'ALTER EXTENSION')
 	EXECUTE FUNCTION integrity.complete_rule();
+
+-- DDL of a session with session_replication_role = replica is DDL all the same, as for a foreign key.
+ALTER EVENT TRIGGER integrity_complete_rule ENABLE ALWAYS;
 
 /**
  * The event trigger function that keeps a partition of a referenced table from being detached or dropped, by itself, with
- * its schema or with its owner, while its keys are referenced. Before a referenced table is attached as a partition or
- * becomes an inheritance child, it makes the table's guards fit for that.
+ * its schema, its owner or the extension it belongs to, while its keys are referenced; and a table from becoming unlogged
+ * while permanent ones refer to it. Before a referenced table is attached as a partition or becomes an inheritance child, it
+ * makes the table's guards fit for that.
  *
  * Locks: ACCESS EXCLUSIVE on the partition and the table it is a partition of, as the commands themselves; ROW SHARE on
  * the referencing tables.
  *
- * Errors: 23503 a key of the partition is still referenced; 0A000 DETACH CONCURRENTLY; 55006 a check of the partition was
+ * Errors: 23503 a key of the partition is still referenced; 0A000 DETACH CONCURRENTLY; 42P16 temporary or unlogged and
+ * permanent tables mixed; 55006 a check of the partition was
  * put off and has not been made yet.
  */
 CREATE FUNCTION integrity.keep_keys() RETURNS event_trigger
@@ -337,8 +343,10 @@ CREATE FUNCTION integrity.keep_keys() RETURNS event_trigger
 REVOKE EXECUTE ON FUNCTION integrity.keep_keys() FROM PUBLIC;
 
 CREATE EVENT TRIGGER integrity_keep_keys ON ddl_command_start
-	WHEN TAG IN ('ALTER TABLE', 'DROP TABLE', 'DROP SCHEMA', 'DROP OWNED')
+	WHEN TAG IN ('ALTER TABLE', 'DROP TABLE', 'DROP SCHEMA', 'DROP OWNED', 'DROP EXTENSION', 'DROP ACCESS METHOD')
 	EXECUTE FUNCTION integrity.keep_keys();
+
+ALTER EVENT TRIGGER integrity_keep_keys ENABLE ALWAYS;
 
 /**
  * What the trigger of a rule declares; the view integrity.reference is made of it.
@@ -367,7 +375,8 @@ CREATE FUNCTION integrity.describe_rule(trigger_oid oid,
  *   enforced                          its triggers fire, in an ordinary session and on every partition
  *   validated                         existing rows were checked
  *   deferrable, initially_deferred    as SET CONSTRAINTS understands them
- *   guarded                           the referenced table has all its guards, and they are enabled
+ *   guarded                           the referenced table has all its guards, and they are enabled; so are the event triggers
+ *                                     of the extension, and the unique index is kept from being dropped
  *   problem                           why the rule cannot work, or NULL
  */
 CREATE VIEW integrity.reference AS

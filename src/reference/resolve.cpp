@@ -152,6 +152,9 @@ is_one_of(Form_pg_index index, AttrNumber column)
  * The index that makes FOR KEY SHARE mean something: only a unique index whose
  * key columns are just this one, for all rows, makes an UPDATE of the column
  * conflict with the lock.
+ *
+ * One that is not valid is told as well, though it is refused: that of a
+ * partitioned table is not valid before all its partitions have theirs.
  */
 bool
 find_unique_index(const Side &to, AttrNumber key, Oid referenced, Oid *index, Problem *problem)
@@ -159,6 +162,7 @@ find_unique_index(const Side &to, AttrNumber key, Oid referenced, Oid *index, Pr
 	Relation	rel = table_open(referenced, AccessShareLock);
 	List	   *indexes = RelationGetIndexList(rel);
 	ListCell   *cell;
+	Oid			unfinished = InvalidOid;
 	const char *unfit = nullptr;
 	bool		deferrable = false;
 
@@ -179,7 +183,10 @@ find_unique_index(const Side &to, AttrNumber key, Oid referenced, Oid *index, Pr
 		if (ours && partial)
 			unfit = "A unique index on it covers only part of the rows.";
 		else if (ours && !form->indisvalid)
+		{
 			unfit = "A unique index on it is not valid.";
+			unfinished = candidate;
+		}
 		else if (ours && !form->indimmediate)
 			deferrable = true;
 		else if (ours && pg::access_method_of(candidate) == BTREE_AM_OID)
@@ -195,6 +202,7 @@ find_unique_index(const Side &to, AttrNumber key, Oid referenced, Oid *index, Pr
 
 	if (OidIsValid(*index))
 		return true;
+	*index = unfinished;
 	if (deferrable)
 		return refuse(problem, ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
 					  psprintf("cannot use a deferrable unique constraint for referenced table \"%s\"",

@@ -44,6 +44,26 @@ rule_fires(char tgenabled)
 	}
 }
 
+/*
+ * Does it fire where a trigger with the tgenabled "fired" has fired? That is
+ * not a question about the session as it is now: an event that was queued in
+ * an ordinary session may fire, deferred, when it is one of replication.
+ */
+bool
+rule_fires_with(char tgenabled, char fired)
+{
+	if (tgenabled == TRIGGER_FIRES_ALWAYS || fired == TRIGGER_FIRES_ALWAYS)
+		return rule_fires(tgenabled);
+	return tgenabled == fired;
+}
+
+/* Does it fire in an ordinary session, whatever this one is? */
+bool
+rule_is_enforced(char tgenabled)
+{
+	return tgenabled == TRIGGER_FIRES_ON_ORIGIN || tgenabled == TRIGGER_FIRES_ALWAYS;
+}
+
 namespace
 {
 

@@ -96,6 +96,8 @@ Oid			schema_oid();
 Oid			function_oid(const char *name);
 bool		read_rule(HeapTuple trigger, TupleDesc pg_trigger_desc, Rule *rule, Problem *problem);
 bool		rule_fires(char tgenabled);
+bool		rule_fires_with(char tgenabled, char fired);
+bool		rule_is_enforced(char tgenabled);
 
 /* resolve.cpp: types, operators and the index of a rule. */
 bool		resolve_rule(Rule *rule, Problem *problem);

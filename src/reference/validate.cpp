@@ -146,6 +146,12 @@ mark_valid(Oid trigger)
 	set_validity(trigger, true);
 }
 
+void
+mark_not_valid(Oid trigger)
+{
+	set_validity(trigger, false);
+}
+
 } /* namespace integrity */
 
 using namespace integrity;

@@ -15,7 +15,11 @@ namespace integrity
  */
 void		check_existing_rows(const Rule &rule);
 
-/* Takes 'not valid' out of the trigger's arguments, and out of its clones'. */
+/* The same without raising; the reason is the message of the violation. */
+bool		existing_rows_hold(const Rule &rule, char **reason);
+
+/* Takes 'not valid' out of the trigger's arguments, and out of its clones', or puts it in. */
 void		mark_valid(Oid trigger);
+void		mark_not_valid(Oid trigger);
 
 } /* namespace integrity */

@@ -16,6 +16,19 @@
 
 namespace integrity
 {
+
+Relation
+open_table(Oid table, LOCKMODE lock)
+{
+	Relation	rel = try_table_open(table, lock);
+
+	if (rel == nullptr)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_TABLE),
+				 errmsg("relation with OID %u does not exist", table)));
+	return rel;
+}
+
 /*
  * Running code as somebody is SET ROLE, and is granted to whom that would be.
  * Where PostgreSQL refuses SET ROLE to everybody, so do we.
@@ -129,7 +142,10 @@ run_statement(const char *command, Arguments *arguments, MemoryContext memory, D
 	int			code = SPI_execute_snapshot(plan, arguments->values, arguments->nulls, test, crosscheck, false, true, 0);
 
 	if (code < 0)
-		elog(ERROR, "SPI_execute_snapshot returned %s for %s", SPI_result_code_string(code), command);
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("cannot run this statement as the owner of a table: %s", command),
+				 errdetail("SPI_execute_snapshot returned %s.", SPI_result_code_string(code))));
 	if (SPI_processed > 0 && SPI_tuptable)
 	{
 		Datum		value = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull);
@@ -278,7 +294,7 @@ execute_as_owner(FunctionCallInfo fcinfo, const char *path, int first)
 	if (PG_ARGISNULL(0))
 		ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("the table must not be null")));
 
-	Relation	rel = table_open(PG_GETARG_OID(0), AccessShareLock);
+	Relation	rel = open_table(PG_GETARG_OID(0), AccessShareLock);
 	const char *command = text_argument(fcinfo, first - 1, "the statement");
 	Arguments	arguments = take_arguments(fcinfo, first);
 	Datum		result = {};
@@ -324,7 +340,7 @@ integrity_execute_as_owner_in(PG_FUNCTION_ARGS)
 PGDLLEXPORT Datum
 integrity_lock_rows(PG_FUNCTION_ARGS)
 {
-	Relation	rel = table_open(PG_GETARG_OID(0), RowShareLock);
+	Relation	rel = open_table(PG_GETARG_OID(0), RowShareLock);
 
 	require_owner(rel);
 	require_table(rel);

@@ -9,6 +9,9 @@
 namespace integrity
 {
 
+/* As table_open(), but that the table is gone is no internal error: callers bring any OID. */
+Relation	open_table(Oid table, LOCKMODE lock);
+
 /* Raises unless the current role could SET ROLE to the owner of the table. */
 void		require_owner(Relation rel);
 

@@ -36,7 +36,14 @@ Picked
 pick(FunctionCallInfo fcinfo)
 {
 	ArrayType  *positions = PG_GETARG_ARRAYTYPE_P(1);
+	Oid			type = getBaseType(get_fn_expr_argtype(fcinfo->flinfo, 0));
 	Picked		picked = {};
+
+	/* These look like arrays, but cannot be empty or hold a null: what we make of one would be none. */
+	if (type == INT2VECTOROID || type == OIDVECTOROID)
+		ereport(ERROR,
+				(errcode(ERRCODE_DATATYPE_MISMATCH),
+				 errmsg("%s is no array", format_type_be(type))));
 
 	picked.array = PG_GETARG_ARRAYTYPE_P(0);
 	picked.type = lookup_type_cache(ARR_ELEMTYPE(picked.array), 0);

@@ -285,7 +285,8 @@ check_foreign_key(Relation rel, Trigger *trigger, const ForeignKeyCacheInfo &key
 void
 refuse_lost_keys(Relation rel, Scope scope, TupleTableSlot *before, TupleTableSlot *now)
 {
-	Guarded		guarded = collect_and_lock(rel, Event::Truncate, scope);
+	/* No trigger has fired: the rules that would fire in this session. */
+	Guarded		guarded = collect_and_lock(rel, Event::Truncate, scope, TRIGGER_FIRES_ALWAYS);
 
 	for (int i = 0; i < guarded.count; i++)
 	{
@@ -414,7 +415,9 @@ integrity_write_unchecked(PG_FUNCTION_ARGS)
 			awaited = {PG_GETARG_OID(0), text_to_cstring(PG_GETARG_TEXT_PP(2))};
 		result = integrity_execute_as_owner_in(fcinfo);
 		if (awaited.command)
-			elog(ERROR, "a statement to write rows without checks was not seen to start");
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("the statement to write rows without checks was not seen to start: %s", awaited.command)));
 	}
 	PG_FINALLY();
 	{
@@ -435,7 +438,7 @@ integrity_check_restored(PG_FUNCTION_ARGS)
 	if (PG_ARGISNULL(0) || PG_ARGISNULL(1))
 		ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("table and tid must not be null")));
 
-	Relation	rel = table_open(PG_GETARG_OID(0), RowShareLock);
+	Relation	rel = open_table(PG_GETARG_OID(0), RowShareLock);
 	TupleTableSlot *before = nullptr;
 	Oid			saved_user;
 	int			saved_context;

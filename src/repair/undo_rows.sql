@@ -313,7 +313,7 @@ BEGIN
     progress := pg_catalog.cardinality(result.rest) < pg_catalog.cardinality(rest);
     rest := result.rest;
     -- Where rows have no key, one may have become what another was.
-    EXIT WHEN has_key OR NOT progress OR pg_catalog.cardinality(rest) = 0;
+    EXIT WHEN has_key OR progress IS NOT TRUE OR pg_catalog.cardinality(rest) = 0;
   END LOOP;
 
   -- A row is in the way of the others: one by one then. A round may make room for

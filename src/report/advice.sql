@@ -110,6 +110,16 @@ BEGIN
   ELSIF references_broken > 0 THEN
     RETURN integrity.repair_advice(rule);
   ELSIF rule.kind <> 'foreign key' AND NOT rule.guarded THEN
+    -- What happens to partitions is guarded by event triggers.
+    SELECT e.evtname INTO disabled FROM pg_catalog.pg_event_trigger AS e
+     WHERE e.evtfoid IN ('integrity.complete_rule()'::regprocedure, 'integrity.keep_keys()'::regprocedure)
+       AND e.evtenabled NOT IN ('O', 'A')
+     ORDER BY 1 LIMIT 1;
+    IF FOUND THEN
+      RETURN pg_catalog.format('ALTER EVENT TRIGGER %I ENABLE ALWAYS;', disabled.evtname);
+    ELSIF pg_catalog.current_setting('event_triggers', true) = 'off' THEN
+      RETURN 'SET event_triggers = on;';
+    END IF;
     RETURN pg_catalog.format('SELECT integrity.add_guards(%L);', rule.referenced_table);
   ELSIF rule.kind <> 'foreign key' AND NOT rule.enforced THEN
     RETURN pg_catalog.format('ALTER TABLE %s ENABLE TRIGGER %I;', rule.referencing_table, rule.rule_name);

@@ -11,8 +11,9 @@
 #include "../reference/probe.h"
 #include "../reference/validate.h"
 #include "../reference/violation.h"
-#include "progress.h"
+#include "attempt.h"
 #include "leaves.h"
+#include "progress.h"
 #include "survey.h"
 
 namespace integrity
@@ -140,6 +141,15 @@ check_existing_rows(const Rule &rule)
 	}
 	UnregisterSnapshot(snapshot);
 	table_close(referenced, NoLock);
+}
+
+bool
+existing_rows_hold(const Rule &rule, char **reason)
+{
+	return attempt([&]() { check_existing_rows(rule); }, [](const ErrorData *error)
+	{
+		return ERRCODE_TO_CATEGORY(error->sqlerrcode) == ERRCODE_INTEGRITY_CONSTRAINT_VIOLATION;
+	}, reason);
 }
 
 } /* namespace integrity */

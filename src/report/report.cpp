@@ -6,6 +6,7 @@
  * resolved and tables are read in subtransactions. Where a shared pass fails,
  * its rules are tried again one by one.
  */
+#include "attempt.h"
 #include "progress.h"
 #include "survey.h"
 
@@ -32,47 +33,19 @@ struct Job
 
 static_assert(Plain<Job>);
 
-/*
- * Runs work() in a subtransaction. False: it failed, and the reason is kept.
- * What ends the whole report is raised: a cancel, as PL/pgSQL's OTHERS has it,
- * and what asks for the transaction to be run again.
- */
+/* A cancel ends the whole report, as PL/pgSQL's OTHERS has it, and so does what asks for the transaction to be run again. */
+bool
+ends_report(int sqlstate)
+{
+	return sqlstate == ERRCODE_QUERY_CANCELED || sqlstate == ERRCODE_ASSERT_FAILURE ||
+		sqlstate == ERRCODE_T_R_SERIALIZATION_FAILURE;
+}
+
 template <typename Work>
 bool
-attempt(Work work, char **reason)
+attempt_job(Work work, char **reason)
 {
-	MemoryContext memory = CurrentMemoryContext;
-	ResourceOwner owner = CurrentResourceOwner;
-	volatile bool worked = true;
-
-	BeginInternalSubTransaction(nullptr);
-	MemoryContextSwitchTo(memory);
-	PG_TRY();
-	{
-		work();
-		ReleaseCurrentSubTransaction();
-	}
-	PG_CATCH();
-	{
-		MemoryContextSwitchTo(memory);
-
-		ErrorData  *error = CopyErrorData();
-
-		FlushErrorState();
-		RollbackAndReleaseCurrentSubTransaction();
-		if (error->sqlerrcode == ERRCODE_QUERY_CANCELED || error->sqlerrcode == ERRCODE_ASSERT_FAILURE ||
-			error->sqlerrcode == ERRCODE_T_R_SERIALIZATION_FAILURE)
-		{
-			CurrentResourceOwner = owner;
-			ReThrowError(error);
-		}
-		*reason = error->message;
-		worked = false;
-	}
-	PG_END_TRY();
-	MemoryContextSwitchTo(memory);
-	CurrentResourceOwner = owner;
-	return worked;
+	return attempt(work, [](const ErrorData *error) { return !ends_report(error->sqlerrcode); }, reason);
 }
 
 void
@@ -94,7 +67,7 @@ resolve_job(Job *job, Snapshot snapshot)
 	Oid			trigger = job->target.trigger;
 	Oid			constraint = job->target.constraint;
 
-	if (!attempt([&]()
+	if (!attempt_job([&]()
 	{
 		if (resolve_target(trigger, constraint, &job->target) == Readable::ByQuery)
 			job->outcome = Outcome::ByQuery;
@@ -117,7 +90,7 @@ look_at_jobs(Survey *survey, std::span<Job *const> jobs, char **reason)
 
 	/* What a pass that failed has left behind must not add up over many rules. */
 	MemoryContext memory = AllocSetContextCreate(CurrentMemoryContext, "integrity pass", ALLOCSET_DEFAULT_SIZES);
-	bool		worked = attempt([&]()
+	bool		worked = attempt_job([&]()
 	{
 		MemoryContextSwitchTo(memory);
 		count_broken(survey, {targets, jobs.size()}, {results, jobs.size()});

@@ -1,0 +1,272 @@
+/*
+ * commands.cpp
+ *	  What commands do to tables without any row trigger firing.
+ *
+ * ATTACH brings rows that nobody has checked; DETACH and DROP take keys away
+ * without deleting a row; SET UNLOGGED has a crash do so. A native foreign key
+ * has hooks in these commands; event triggers are what an extension has. They
+ * see the statement before and after it is carried out.
+ */
+#include "catalog.h"
+#include "commands.h"
+#include "dropped.h"
+#include "guards.h"
+#include "partitions.h"
+
+namespace integrity
+{
+namespace
+{
+
+Oid
+table_of(RangeVar *name)
+{
+	return RangeVarGetRelid(name, NoLock, true);
+}
+
+Oid
+partition_of(const AlterTableCmd *command)
+{
+	return table_of(reinterpret_cast<PartitionCmd *>(command->def)->name);
+}
+
+/*
+ * A referenced table is to become a partition or an inheritance child: its
+ * guards must fit. What the command itself will refuse is left to it.
+ */
+void
+prepare_attach(Oid parent, Oid child)
+{
+	if (!OidIsValid(parent) || !OidIsValid(child) || !pg::owns_table(child, GetUserId()) ||
+		rules_referencing(child).empty())
+		return;
+	LockRelationOid(child, AccessExclusiveLock);
+	prepare_guards_for_parent(child, parent);
+}
+
+[[noreturn]] void
+refuse_persistence(Oid table, const char *to, const char *other_is, Oid other, const Rule &rule)
+{
+	Relation	rel = table_open(table, AccessShareLock);
+
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_TABLE_DEFINITION),
+			 errmsg("could not change table \"%s\" to %s because it references %s table \"%s\"",
+					RelationGetRelationName(rel), to, other_is, get_rel_name(other)),
+			 errtableconstraint(rel, NameStr(rule.name))));
+}
+
+/* A crash empties unlogged tables, so their keys are not for tables that survive it. PostgreSQL's own words for it. */
+void
+keep_persistence(Oid table, bool to_logged)
+{
+	ListCell   *cell;
+
+	if (!OidIsValid(table) || !pg::owns_table(table, GetUserId()))
+		return;					/* the command's own error */
+	if (to_logged)
+	{
+		foreach(cell, rule_triggers(table, false))
+		{
+			Rule		rule;
+			Problem		problem = {};
+
+			load_rule(lfirst_oid(cell), &rule, &problem);
+			if (OidIsValid(rule.referenced) && rule.referenced != table &&
+				get_rel_persistence(rule.referenced) != RELPERSISTENCE_PERMANENT)
+				refuse_persistence(table, "logged", "unlogged", rule.referenced, rule);
+		}
+		return;
+	}
+	foreach(cell, lappend_oid(get_rel_relispartition(table) ? get_partition_ancestors(table) : NIL, table))
+		for (const Rule *rule : rules_referencing(lfirst_oid(cell)))
+			if (rule->referencing != table && get_rel_persistence(rule->referencing) == RELPERSISTENCE_PERMANENT)
+				refuse_persistence(table, "unlogged", "logged", rule->referencing, *rule);
+}
+
+/*
+ * The column has got another expression, and every row refers to something
+ * else. (That of a key is not changed while a rule depends on its index.)
+ */
+void
+check_generated(Oid table, const char *column)
+{
+	ListCell   *cell;
+	ListCell   *rule_cell;
+
+	foreach(cell, find_all_inheritors(table, NoLock, nullptr))
+		foreach(rule_cell, rule_triggers(lfirst_oid(cell), false))
+		{
+			const Rule *rule = fetch_rule(lfirst_oid(rule_cell));
+
+			if (rule->column == get_attnum(lfirst_oid(cell), column))
+				check_unseen_rows(*rule);
+		}
+}
+
+} /* namespace */
+
+void
+complete_alter_table(AlterTableStmt *statement)
+{
+	Oid			table = table_of(statement->relation);
+	ListCell   *cell;
+	ListCell   *rule_cell;
+
+	if (!OidIsValid(table))
+		return;
+	foreach(cell, statement->cmds)
+	{
+		auto	   *command = static_cast<AlterTableCmd *>(lfirst(cell));
+
+		switch (command->subtype)
+		{
+			case AT_AttachPartition:
+				check_attached(partition_of(command));
+				break;
+			case AT_EnableTrig:
+			case AT_EnableAlwaysTrig:
+			case AT_EnableReplicaTrig:
+			case AT_EnableTrigAll:
+			case AT_EnableTrigUser:
+				foreach(rule_cell, rule_triggers(table, false))
+				{
+					Rule		rule;
+					Problem		problem = {};
+
+					if (load_rule(lfirst_oid(rule_cell), &rule, &problem) && rule.enabled != TRIGGER_DISABLED)
+						wait_for_deleters(rule);
+				}
+				break;
+			case AT_DetachPartition:
+				/* The table that is detached keeps the guards that it needs itself, and those alone. */
+				if (OidIsValid(partition_of(command)))
+					drop_unneeded_guards(partition_of(command));
+				break;
+			default:
+				if (pg::sets_expression(command))
+					check_generated(table, command->name);
+				break;
+		}
+	}
+}
+
+bool
+commands_are_watched()
+{
+	Relation	pg_event_trigger = table_open(EventTriggerRelationId, AccessShareLock);
+	SysScanDesc scan = systable_beginscan(pg_event_trigger, InvalidOid, false, nullptr, 0, nullptr);
+	const char *setting = GetConfigOption("event_triggers", true, false);	/* from 17 on */
+	int			watching = 0;
+
+	for (HeapTuple tuple; HeapTupleIsValid(tuple = systable_getnext(scan));)
+	{
+		auto	   *form = reinterpret_cast<Form_pg_event_trigger>(GETSTRUCT(tuple));
+
+		if ((form->evtfoid == function_oid("complete_rule") || form->evtfoid == function_oid("keep_keys")) &&
+			rule_is_enforced(form->evtenabled))
+			watching++;
+	}
+	systable_endscan(scan);
+	table_close(pg_event_trigger, AccessShareLock);
+	return watching == 2 && (!setting || strcmp(setting, "on") == 0);
+}
+
+namespace
+{
+
+void
+before_detach(const AlterTableCmd *command)
+{
+	Oid			seen = InvalidOid;
+	Oid			partition;
+
+	/* Its name may have become that of another one while we waited for locks. */
+	while ((partition = partition_of(command)) != seen)
+	{
+		Oid			parent = parent_of(partition);
+
+		/* DETACH is for the owner of the table above; the command says so to anybody else. */
+		if (get_rel_name(parent) && pg::owns_table(parent, GetUserId()))
+			keep_keys_of_partition(partition, reinterpret_cast<PartitionCmd *>(command->def)->concurrent, nullptr);
+		seen = partition;
+	}
+}
+
+void
+before_alter_table(AlterTableStmt *statement)
+{
+	Oid			table = table_of(statement->relation);
+	ListCell   *cell;
+
+	foreach(cell, statement->cmds)
+	{
+		auto	   *command = static_cast<AlterTableCmd *>(lfirst(cell));
+
+		switch (command->subtype)
+		{
+			case AT_AttachPartition:
+				prepare_attach(table, partition_of(command));
+				break;
+			case AT_AddInherit:
+				prepare_attach(table_of(reinterpret_cast<RangeVar *>(command->def)), table);
+				break;
+			case AT_DetachPartition:
+				before_detach(command);
+				break;
+			case AT_SetLogged:
+			case AT_SetUnLogged:
+				keep_persistence(table, command->subtype == AT_SetLogged);
+				break;
+			default:
+				break;
+		}
+	}
+}
+
+void
+before_drop(Node *statement)
+{
+	List	   *seen = NIL;
+	Dropped		dropped;
+	ListCell   *cell;
+
+	/* While we waited for locks, a name may have become that of another table, a schema may have got one more. */
+	while (!equal((dropped = objects_dropped_by(statement)).tables, seen))
+	{
+		/* A partition that goes with the table it is a partition of is looked at with that table. */
+		foreach(cell, dropped.tables)
+			if (!is_dropped(dropped, RelationRelationId, parent_of(lfirst_oid(cell))))
+				keep_keys_of_partition(lfirst_oid(cell), false, &dropped);
+		seen = dropped.tables;
+	}
+}
+
+} /* namespace */
+} /* namespace integrity */
+
+using namespace integrity;
+
+extern "C"
+{
+PG_FUNCTION_INFO_V1(integrity_keep_keys);
+
+/* The event trigger at the start of commands that could take keys away. */
+PGDLLEXPORT Datum
+integrity_keep_keys(PG_FUNCTION_ARGS)
+{
+	if (!CALLED_AS_EVENT_TRIGGER(fcinfo))
+		ereport(ERROR,
+				(errcode(ERRCODE_E_R_I_E_EVENT_TRIGGER_PROTOCOL_VIOLATED),
+				 errmsg("function \"integrity.keep_keys\" was not called by event trigger manager"),
+				 errhint("It belongs to the event trigger integrity_keep_keys.")));
+
+	Node	   *statement = reinterpret_cast<EventTriggerData *>(fcinfo->context)->parsetree;
+
+	if (IsA(statement, AlterTableStmt))
+		before_alter_table(castNode(AlterTableStmt, statement));
+	else
+		before_drop(statement);
+	PG_RETURN_NULL();
+}
+}

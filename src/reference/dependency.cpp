@@ -1,0 +1,101 @@
+/*
+ * dependency.cpp
+ *	  What a rule depends on, and what it does not.
+ */
+#include "catalog.h"
+#include "dependency.h"
+#include "partitions.h"
+
+namespace integrity
+{
+
+void
+depend_on_index(const Rule &rule)
+{
+	ObjectAddress trigger;
+	ObjectAddress index;
+
+	deleteDependencyRecordsForSpecific(TriggerRelationId, rule.trigger, DEPENDENCY_NORMAL, RelationRelationId, rule.index);
+	ObjectAddressSet(trigger, TriggerRelationId, rule.trigger);
+	ObjectAddressSet(index, RelationRelationId, rule.index);
+	recordDependencyOn(&trigger, &index, DEPENDENCY_NORMAL);
+}
+
+bool
+depends_on_index(const Rule &rule)
+{
+	Relation	pg_depend = table_open(DependRelationId, AccessShareLock);
+	ScanKeyData keys[2];
+	bool		found = false;
+
+	ScanKeyInit(&keys[0], Anum_pg_depend_classid, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(TriggerRelationId));
+	ScanKeyInit(&keys[1], Anum_pg_depend_objid, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(rule.trigger));
+	SysScanDesc scan = systable_beginscan(pg_depend, DependDependerIndexId, true, nullptr, 2, keys);
+
+	for (HeapTuple tuple; !found && HeapTupleIsValid(tuple = systable_getnext(scan));)
+	{
+		auto	   *form = reinterpret_cast<Form_pg_depend>(GETSTRUCT(tuple));
+
+		found = form->refclassid == RelationRelationId && form->refobjsubid == 0 &&
+			(form->refobjid == rule.index || IndexGetRelation(form->refobjid, true) == rule.referenced);
+	}
+	systable_endscan(scan);
+	table_close(pg_depend, AccessShareLock);
+	return found;
+}
+
+void
+forget_row_type(Oid referenced)
+{
+	Oid			row_type = get_rel_type_id(referenced);
+	Oid			check_function = function_oid("check_reference");
+	Relation	pg_depend = table_open(DependRelationId, AccessShareLock);
+	List	   *triggers = NIL;
+	ListCell   *cell;
+	ScanKeyData keys[2];
+
+	ScanKeyInit(&keys[0], Anum_pg_depend_refclassid, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(TypeRelationId));
+	ScanKeyInit(&keys[1], Anum_pg_depend_refobjid, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(row_type));
+	SysScanDesc scan = systable_beginscan(pg_depend, DependReferenceIndexId, true, nullptr, 2, keys);
+
+	for (HeapTuple tuple; HeapTupleIsValid(tuple = systable_getnext(scan));)
+	{
+		auto	   *form = reinterpret_cast<Form_pg_depend>(GETSTRUCT(tuple));
+
+		if (form->classid == TriggerRelationId)
+			triggers = lappend_oid(triggers, form->objid);
+	}
+	systable_endscan(scan);
+	table_close(pg_depend, AccessShareLock);
+
+	foreach(cell, triggers)
+	{
+		bool		is_rule = false;
+
+		with_trigger_row(lfirst_oid(cell), [&](HeapTuple tuple, TupleDesc)
+		{
+			is_rule = trigger_form(tuple)->tgfoid == check_function;
+		});
+		if (is_rule)
+			deleteDependencyRecordsForSpecific(TriggerRelationId, lfirst_oid(cell), DEPENDENCY_NORMAL, TypeRelationId, row_type);
+	}
+}
+
+void
+forget_row_types(Oid referencing)
+{
+	List	   *triggers = rule_triggers(referencing, false);
+	ListCell   *cell;
+
+	foreach(cell, triggers)
+	{
+		Rule		rule;
+		Problem		problem = {};
+
+		load_rule(lfirst_oid(cell), &rule, &problem);
+		if (OidIsValid(rule.referenced))
+			forget_row_type(rule.referenced);
+	}
+}
+
+} /* namespace integrity */

@@ -1,0 +1,190 @@
+#!/bin/bash
+# DDL of every kind while other sessions insert, append and delete. Each statement of theirs either does what it says or fails
+# with an error that belongs to it; no broken reference comes of it, and no error comes out of a rule's own statements that a
+# foreign key would not have.
+#
+# Guards: rules, plans, index, columns and owner are looked at under the locks that keep them as they are, and read again when
+# something was invalidated. Sessions live through all of it with what they remember.
+#
+# ALTER_SECONDS says how long, 15 if nothing is said.
+# Run by test/run, which gives PGBIN, SCRATCH and TOP. Exit 0 if all is well.
+set -euo pipefail
+: "${PGBIN:?}" "${SCRATCH:?}" "${TOP:?}"
+# shellcheck source=test/lib.sh
+source "$TOP/test/lib.sh"
+
+seconds=${ALTER_SECONDS:-15}
+failures=0
+trap 'stop_server server immediate' EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+fail() {
+	echo "FAILED: $*"
+	failures=$((failures + 1))
+}
+sql() { "$PGBIN/psql" -X -q -A -t -v ON_ERROR_STOP=1 -v SHOW_CONTEXT=never "$@"; }
+
+make_server server
+start_server server synchronous_commit=off deadlock_timeout=50ms autovacuum_naptime=1s log_error_verbosity=verbose
+use_server server
+sql >"$SCRATCH/setup.log" 2>&1 <<'SQL' || { cat "$SCRATCH/setup.log"; exit 1; }
+CREATE EXTENSION integrity;
+CREATE ROLE one;
+CREATE ROLE two;
+CREATE SCHEMA s;
+GRANT ALL ON SCHEMA s TO one, two;
+CREATE TABLE s.k (id int PRIMARY KEY, note int);
+CREATE TABLE s.r (id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY, removed int[], held int[]);
+CREATE INDEX gin_removed ON s.r USING gin (removed);
+GRANT ALL ON s.k, s.r TO one, two;
+INSERT INTO s.k SELECT generate_series(1, 200);
+SELECT integrity.add_reference('s.r', 'removed', 's.k', on_delete => 'remove element', on_update => 'cascade', rule_name => 'removed'),
+       integrity.add_reference('s.r', 'held', 's.k', rule_name => 'held');
+-- The same tables, whatever they are called by now.
+CREATE TABLE names (k oid, r oid);
+INSERT INTO names SELECT 's.k'::regclass, 's.r'::regclass;
+CREATE TABLE done (what text);
+CREATE TABLE surprise (state text, message text, context text);
+
+CREATE FUNCTION work() RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+  n names;
+  kc text[];
+  rc text[];
+  what text;
+  statement text;
+  a int := 1 + random() * 199;
+  b int := 1 + random() * 199;
+  context text;
+BEGIN
+  SELECT * INTO n FROM names;
+  SELECT array_agg(quote_ident(attname) ORDER BY attnum) INTO kc FROM pg_attribute WHERE attrelid = n.k AND attnum IN (1, 2);
+  SELECT array_agg(quote_ident(attname) ORDER BY attnum) INTO rc FROM pg_attribute WHERE attrelid = n.r AND attnum IN (1, 2, 3);
+  what := (ARRAY['insert', 'insert', 'append', 'append', 'new key', 'delete key', 'delete keys', 'change key', 'delete rows'])[1 + floor(random() * 9)];
+  statement := CASE what
+    WHEN 'insert' THEN format('INSERT INTO %s (%s, %s) VALUES (ARRAY[%s, %s], ARRAY[%s])', n.r::regclass, rc[2], rc[3], a, b, a % 20 + 1)
+    WHEN 'append' THEN format('UPDATE %s SET %s = %s || %s WHERE %s IN (SELECT %s FROM %s LIMIT 2)', n.r::regclass, rc[2], rc[2], a, rc[1], rc[1], n.r::regclass)
+    WHEN 'new key' THEN format('INSERT INTO %s (%s) SELECT g FROM generate_series(%s, %s) g ON CONFLICT DO NOTHING', n.k::regclass, kc[1], a, a + 20)
+    WHEN 'delete key' THEN format('DELETE FROM %s WHERE %s = %s', n.k::regclass, kc[1], a)
+    WHEN 'delete keys' THEN format('DELETE FROM %s WHERE %s BETWEEN %s AND %s', n.k::regclass, kc[1], a, a + 5)
+    WHEN 'change key' THEN format('UPDATE %s SET %s = %s + 1000 WHERE %s = %s', n.k::regclass, kc[1], kc[1], kc[1], a)
+    WHEN 'delete rows' THEN format('DELETE FROM %s WHERE random() < 0.3', n.r::regclass)
+  END;
+  BEGIN
+    EXECUTE statement;
+    INSERT INTO done VALUES (what);
+  EXCEPTION WHEN OTHERS THEN
+    GET STACKED DIAGNOSTICS context = PG_EXCEPTION_CONTEXT;
+    -- A deadlock, a missing key, a key that is held. And a key that is there, or a name that is not true any more, but only
+    -- in our own statement.
+    IF SQLSTATE NOT IN ('23503', '40P01') AND
+       (SQLSTATE NOT IN ('23505', '42P01', '42703', '3F000') OR context LIKE '%integrity.%') THEN
+      INSERT INTO surprise VALUES (SQLSTATE, SQLERRM, context);
+    END IF;
+  END;
+END $$;
+SQL
+
+# One line, one transaction; those that must not stand in one are alone on theirs.
+cat >"$SCRATCH/ddl" <<'SQL'
+ALTER TABLE s.r RENAME TO r2; ALTER TABLE s.k RENAME TO k2
+ALTER TABLE s.r2 RENAME TO r; ALTER TABLE s.k2 RENAME TO k
+ALTER TABLE s.r RENAME COLUMN removed TO taken
+ALTER TABLE s.k RENAME COLUMN id TO "the id"
+ALTER TABLE s.r RENAME COLUMN taken TO removed
+ALTER TABLE s.k RENAME COLUMN "the id" TO id
+ALTER SCHEMA s RENAME TO t
+ALTER SCHEMA t RENAME TO s
+ALTER TRIGGER removed ON s.r RENAME TO "taken away"
+ALTER TRIGGER "taken away" ON s.r RENAME TO removed
+ALTER TABLE s.r OWNER TO one
+ALTER TABLE s.k OWNER TO two
+ALTER TABLE s.r SET SCHEMA public
+ALTER TABLE public.r SET SCHEMA s
+ALTER TABLE s.r OWNER TO two
+DROP INDEX IF EXISTS s.gin_removed
+CREATE INDEX gin_removed ON s.r USING gin (removed)
+REINDEX INDEX CONCURRENTLY s.k_pkey
+REINDEX TABLE s.k
+REINDEX TABLE CONCURRENTLY s.r
+CREATE UNIQUE INDEX second ON s.k (id)
+DROP INDEX s.second
+CLUSTER s.k USING k_pkey
+VACUUM FULL s.k
+VACUUM FULL s.r
+VACUUM ANALYZE s.k
+ANALYZE s.r
+ALTER TABLE s.r ADD COLUMN extra text DEFAULT 'x'
+ALTER TABLE s.r DROP COLUMN extra
+ALTER TABLE s.k ADD COLUMN extra int DEFAULT 1
+ALTER TABLE s.k DROP COLUMN extra
+SELECT integrity.alter_table('s.k', 'ALTER COLUMN id TYPE bigint')
+SELECT integrity.alter_table('s.r', 'ALTER COLUMN removed TYPE bigint[], ALTER COLUMN held TYPE bigint[]')
+SELECT integrity.alter_table('s.k', 'ALTER COLUMN id TYPE int')
+SELECT integrity.alter_table('s.r', 'ALTER COLUMN removed TYPE int[], ALTER COLUMN held TYPE int[]')
+CREATE OR REPLACE TRIGGER removed AFTER INSERT OR UPDATE ON s.r FOR EACH ROW WHEN (integrity.refers(NEW.removed, (NULL::s.k).id)) EXECUTE FUNCTION integrity.check_reference('on_delete=null element', 'on_update=cascade')
+CREATE OR REPLACE TRIGGER removed AFTER INSERT OR UPDATE ON s.r FOR EACH ROW WHEN (integrity.refers(NEW.removed, (NULL::s.k).id)) EXECUTE FUNCTION integrity.check_reference('on_delete=remove element', 'on_empty=delete row', 'on_update=cascade')
+CREATE OR REPLACE TRIGGER removed AFTER INSERT OR UPDATE ON s.r FOR EACH ROW WHEN (integrity.refers(NEW.removed, (NULL::s.k).id)) EXECUTE FUNCTION integrity.check_reference('on_delete=set null', 'on_update=cascade', 'not valid')
+SELECT integrity.validate_reference('s.r', 'removed')
+CREATE OR REPLACE TRIGGER removed AFTER INSERT OR UPDATE ON s.r FOR EACH ROW WHEN (integrity.refers(NEW.removed, (NULL::s.k).id)) EXECUTE FUNCTION integrity.check_reference('on_delete=remove element', 'on_empty=set null', 'on_update=cascade')
+ALTER TABLE s.r DISABLE TRIGGER removed; ALTER TABLE s.r ENABLE TRIGGER removed
+ALTER TABLE s.r ENABLE ALWAYS TRIGGER removed
+ALTER TABLE s.r ENABLE TRIGGER removed
+ALTER TABLE s.k DISABLE TRIGGER integrity_guard_delete; ALTER TABLE s.k ENABLE TRIGGER integrity_guard_delete
+ALTER TABLE s.r ENABLE ROW LEVEL SECURITY; ALTER TABLE s.r FORCE ROW LEVEL SECURITY
+ALTER TABLE s.r NO FORCE ROW LEVEL SECURITY; ALTER TABLE s.r DISABLE ROW LEVEL SECURITY
+ALTER TABLE s.r SET (fillfactor = 80); ALTER TABLE s.k REPLICA IDENTITY FULL; ALTER TABLE s.r REPLICA IDENTITY FULL
+SELECT integrity.drop_reference('s.r', 'removed'); SELECT integrity.add_reference('s.r', 'removed', 's.k', on_delete => 'remove element', on_update => 'cascade', rule_name => 'removed')
+LOCK TABLE s.k, s.r IN ACCESS EXCLUSIVE MODE; DROP EXTENSION integrity CASCADE; CREATE EXTENSION integrity; SELECT integrity.add_reference('s.r', 'removed', 's.k', on_delete => 'remove element', on_update => 'cascade', rule_name => 'removed'), integrity.add_reference('s.r', 'held', 's.k', rule_name => 'held')
+CREATE TRIGGER another AFTER DELETE ON s.k FOR EACH ROW WHEN (false) EXECUTE FUNCTION suppress_redundant_updates_trigger(); DROP TRIGGER another ON s.k
+SQL
+
+end=$((SECONDS + seconds))
+for protocol in simple prepared; do
+	echo "SELECT work();" >"$SCRATCH/work.sql"
+	"$PGBIN/pgbench" -n -M "$protocol" -c 2 -T "$seconds" -f "$SCRATCH/work.sql" >"$SCRATCH/$protocol.log" 2>&1 &
+done
+echo "SELECT work(); DISCARD ALL;" >"$SCRATCH/discard.sql"
+"$PGBIN/pgbench" -n -c 1 -T "$seconds" -f "$SCRATCH/discard.sql" >"$SCRATCH/discard.log" 2>&1 &
+
+# A deadlock may take the DDL as well as the worker; then it is done again.
+statements=0
+while [ "$SECONDS" -lt "$end" ]; do
+	while IFS= read -r line; do
+		tries=20
+		until sql -c "$line" >"$SCRATCH/ddl.log" 2>&1; do
+			tries=$((tries - 1))
+			if ! grep -q 'ERROR:  deadlock detected' "$SCRATCH/ddl.log" || [ "$tries" -eq 0 ]; then
+				fail "$line: $(cat "$SCRATCH/ddl.log")"
+				break 3
+			fi
+		done
+		statements=$((statements + 1))
+	done <"$SCRATCH/ddl"
+done
+wait
+grep -h 'number of transactions actually processed' "$SCRATCH"/*.log | sed 's/^/  /'
+sql -c "SELECT what, count(*) FROM done GROUP BY 1 ORDER BY 1" | paste -sd ' '
+echo "$statements statements of DDL"
+[ "$(sql -c "SELECT count(DISTINCT what) FROM done")" = 7 ] || fail "not every kind of statement went through"
+
+# The truth, by PostgreSQL's own means. In case the loop was left in the midst, whatever the names are.
+sql >"$SCRATCH/truth.sql" <<'SQL'
+SELECT format('SELECT count(*) FROM %s AS r CROSS JOIN unnest(%I) AS e WHERE e IS NOT NULL AND NOT EXISTS (SELECT FROM %s AS k WHERE k.%I = e);',
+              n.r::regclass, a.attname, n.k::regclass, k.attname)
+  FROM names n JOIN pg_attribute a ON a.attrelid = n.r AND a.attnum IN (2, 3) JOIN pg_attribute k ON k.attrelid = n.k AND k.attnum = 1;
+SQL
+while IFS= read -r query; do
+	[ "$(sql -c "$query")" = 0 ] || fail "$query: $(sql -c "$query") broken references"
+done <"$SCRATCH/truth.sql"
+[ "$(sql -c "SELECT count(*) FROM surprise")" = 0 ] ||
+	fail "surprises: $(sql -c "SELECT state, message, min(context), count(*) FROM surprise GROUP BY 1, 2 LIMIT 10")"
+! grep -E 'PANIC|was terminated by signal|cache lookup failed|XX000' "$SCRATCH/server/log" || fail "see above"
+[ "$(sql -c "SELECT count(*) FROM integrity.reference WHERE enforced AND guarded AND problem IS NULL AND kind = 'array reference'")" = 2 ] ||
+	fail "rules: $(sql -c "SELECT * FROM integrity.reference")"
+
+[ "$failures" -eq 0 ] || {
+	echo "alter_live: $failures failed"
+	exit 1
+}
+echo "alter_live: ok"

@@ -1,0 +1,73 @@
+-- From the first version to this one: what its parts changed, and nothing else.
+\echo Use "ALTER EXTENSION integrity UPDATE TO '0.2.0'" to load this file. \quit
+
+-- The event triggers fire for more commands. Their tags cannot be altered.
+DROP EVENT TRIGGER integrity_complete_rule;
+CREATE EVENT TRIGGER integrity_complete_rule ON ddl_command_end
+	WHEN TAG IN ('CREATE TRIGGER', 'CREATE TABLE', 'CREATE FOREIGN TABLE', 'ALTER TABLE', 'CREATE SCHEMA', 'ALTER EXTENSION')
+	EXECUTE FUNCTION integrity.complete_rule();
+ALTER EVENT TRIGGER integrity_complete_rule ENABLE ALWAYS;
+
+DROP EVENT TRIGGER integrity_keep_keys;
+CREATE EVENT TRIGGER integrity_keep_keys ON ddl_command_start
+	WHEN TAG IN ('ALTER TABLE', 'DROP TABLE', 'DROP SCHEMA', 'DROP OWNED', 'DROP EXTENSION', 'DROP ACCESS METHOD')
+	EXECUTE FUNCTION integrity.keep_keys();
+ALTER EVENT TRIGGER integrity_keep_keys ENABLE ALWAYS;
+
+-- A disabled event trigger is advised on.
+CREATE OR REPLACE FUNCTION integrity.advice(rule integrity.reference, references_broken bigint) RETURNS text
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+  disabled record;
+BEGIN
+  -- A trigger and a foreign key can have one name, but the functions that take a
+  -- rule's name cannot tell them apart.
+  IF (SELECT pg_catalog.count(*) > 1 FROM integrity.reference AS f
+       WHERE f.referencing_table = rule.referencing_table AND f.rule_name = rule.rule_name) THEN
+    RETURN pg_catalog.format('ALTER TABLE %s RENAME CONSTRAINT %I TO %I;', rule.referencing_table, rule.rule_name,
+                             pg_catalog.left(rule.rule_name::text, 50) || '_native');
+  ELSIF references_broken > 0 THEN
+    RETURN integrity.repair_advice(rule);
+  ELSIF rule.kind <> 'foreign key' AND NOT rule.guarded THEN
+    -- What happens to partitions is guarded by event triggers.
+    SELECT e.evtname INTO disabled FROM pg_catalog.pg_event_trigger AS e
+     WHERE e.evtfoid IN ('integrity.complete_rule()'::regprocedure, 'integrity.keep_keys()'::regprocedure)
+       AND e.evtenabled NOT IN ('O', 'A')
+     ORDER BY 1 LIMIT 1;
+    IF FOUND THEN
+      RETURN pg_catalog.format('ALTER EVENT TRIGGER %I ENABLE ALWAYS;', disabled.evtname);
+    ELSIF pg_catalog.current_setting('event_triggers', true) = 'off' THEN
+      RETURN 'SET event_triggers = on;';
+    END IF;
+    RETURN pg_catalog.format('SELECT integrity.add_guards(%L);', rule.referenced_table);
+  ELSIF rule.kind <> 'foreign key' AND NOT rule.enforced THEN
+    RETURN pg_catalog.format('ALTER TABLE %s ENABLE TRIGGER %I;', rule.referencing_table, rule.rule_name);
+  ELSIF NOT (rule.guarded AND rule.enforced) THEN
+    -- A foreign key is enforced by triggers on both of its tables, and on
+    -- their partitions. One table at a time, the referenced one first.
+    WITH RECURSIVE clone (oid) AS (
+      SELECT c.oid FROM pg_catalog.pg_constraint AS c
+       WHERE c.conrelid = rule.referencing_table AND c.conname = rule.rule_name AND c.contype = 'f'
+      UNION ALL
+      SELECT c.oid FROM clone JOIN pg_catalog.pg_constraint AS c ON c.conparentid = clone.oid
+    )
+    SELECT t.tgrelid::regclass AS relid,
+           pg_catalog.string_agg(pg_catalog.format('ENABLE TRIGGER %I', t.tgname), ', ' ORDER BY t.oid) AS actions
+      INTO disabled
+      FROM clone JOIN pg_catalog.pg_trigger AS t ON t.tgconstraint = clone.oid
+     WHERE t.tgenabled NOT IN ('O', 'A')
+     GROUP BY t.tgrelid
+     ORDER BY t.tgrelid = rule.referenced_table DESC, t.tgrelid = rule.referencing_table DESC, t.tgrelid
+     LIMIT 1;
+    IF FOUND THEN
+      RETURN pg_catalog.format('ALTER TABLE %s %s;', disabled.relid, disabled.actions);
+    END IF;
+    -- declared NOT ENFORCED, as PostgreSQL 18 and later allow
+    RETURN pg_catalog.format('ALTER TABLE %s ALTER CONSTRAINT %I ENFORCED;', rule.referencing_table, rule.rule_name);
+  ELSIF NOT rule.validated THEN
+    RETURN pg_catalog.format('SELECT integrity.validate_reference(%L, %L);', rule.referencing_table, rule.rule_name);
+  END IF;
+  RETURN integrity.index_advice(rule);
+END
+$$;
