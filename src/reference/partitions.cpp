@@ -301,11 +301,16 @@ prepare_attach(AlterTableStmt *statement, AlterTableCmd *command)
 	Oid			parent = attach ? table : other;
 	Oid			child = attach ? other : table;
 
-	if (!OidIsValid(parent) || !OidIsValid(child) || !pg::owns_table(child, GetUserId()) ||
-		rules_referencing(child).empty())
+	if (!OidIsValid(parent) || !OidIsValid(child) || !pg::owns_table(parent, GetUserId()) ||
+		!pg::owns_table(child, GetUserId()))
 		return;
+
+	/* The locks of the command, in its order: somebody may be declaring the first rule of this table. */
+	if (attach)
+		LockRelationOid(parent, ShareUpdateExclusiveLock);
 	LockRelationOid(child, AccessExclusiveLock);
-	prepare_guards_for_parent(child, parent);
+	if (!rules_referencing(child).empty())
+		prepare_guards_for_parent(child, parent);
 }
 
 /* Looks after the keys of each partition among these tables, which are about to be dropped. */
