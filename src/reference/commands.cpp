@@ -35,13 +35,18 @@ partition_of(const AlterTableCmd *command)
  * guards must fit. What the command itself will refuse is left to it.
  */
 void
-prepare_attach(Oid parent, Oid child)
+prepare_attach(Oid parent, Oid child, bool attach)
 {
-	if (!OidIsValid(parent) || !OidIsValid(child) || !pg::owns_table(child, GetUserId()) ||
-		rules_referencing(child).empty())
+	if (!OidIsValid(parent) || !OidIsValid(child) || !pg::owns_table(parent, GetUserId()) ||
+		!pg::owns_table(child, GetUserId()))
 		return;
+
+	/* The locks of the command, in its order: somebody may be declaring the first rule of this table. */
+	if (attach)
+		LockRelationOid(parent, ShareUpdateExclusiveLock);
 	LockRelationOid(child, AccessExclusiveLock);
-	prepare_guards_for_parent(child, parent);
+	if (!rules_referencing(child).empty())
+		prepare_guards_for_parent(child, parent);
 }
 
 [[noreturn]] void
@@ -206,10 +211,10 @@ before_alter_table(AlterTableStmt *statement)
 		switch (command->subtype)
 		{
 			case AT_AttachPartition:
-				prepare_attach(table, partition_of(command));
+				prepare_attach(table, partition_of(command), true);
 				break;
 			case AT_AddInherit:
-				prepare_attach(table_of(reinterpret_cast<RangeVar *>(command->def)), table);
+				prepare_attach(table_of(reinterpret_cast<RangeVar *>(command->def)), table, false);
 				break;
 			case AT_DetachPartition:
 				before_detach(command);

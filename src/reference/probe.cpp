@@ -318,6 +318,8 @@ begin_probe(Probe *probe, const Rule *rule, Relation referenced, Snapshot snapsh
 	probe->snapshot = GetActiveSnapshot();
 	if (referenced->rd_rel->relkind != RELKIND_PARTITIONED_TABLE)
 		open_table(probe, RelationGetRelid(referenced), rule->index);
+	else
+		AcceptInvalidationMessages(); /* of a partition attached since: a lock that we hold already brings no news */
 }
 
 bool
