@@ -176,4 +176,36 @@ UPDATE pk SET id = 12 WHERE id = 13;
 SELECT integrity.drop_reference('dt', 'dt_part_ids_fkey');
 SELECT integrity.add_reference('dt', 'part_ids', 'pk', on_update => 'restrict');
 SELECT outcome('UPDATE pk SET id = CASE id WHEN 2 THEN 13 ELSE 2 END WHERE id IN (2, 12)');
+
+-- A key that no element can have, and whose lower bytes are another key: that one's references are not touched.
+CREATE TABLE wide (id bigint PRIMARY KEY, small int UNIQUE);
+CREATE TABLE narrow (ids int[], smalls smallint[], removed int[]);
+SELECT integrity.add_reference('narrow', 'ids', 'wide');
+SELECT integrity.add_reference('narrow', 'smalls', 'wide', 'small');
+SELECT integrity.add_reference('narrow', 'removed', 'wide', on_delete => 'remove element', on_update => 'cascade');
+INSERT INTO wide VALUES (1, 1), (4294967297, 65537), (-4294967295, -65535);
+INSERT INTO narrow VALUES ('{1}', '{1}', '{1}');
+DELETE FROM wide WHERE id = 4294967297;
+UPDATE wide SET id = -1, small = -1 WHERE id = -4294967295;
+DELETE FROM wide WHERE id < 0;
+SELECT * FROM narrow;
+-- An action concerns the table of its rule, and not those that inherit from it. As native.
+CREATE TABLE child () INHERITS (narrow);
+INSERT INTO child VALUES ('{1}', '{1}', '{1}');
+UPDATE ONLY narrow SET ids = NULL, smalls = NULL;
+DELETE FROM wide WHERE id = 1;
+SELECT tableoid::regclass, * FROM narrow ORDER BY 1;
+DROP TABLE child, narrow, wide;
+-- An action that a rule has made into something else is an error. As native.
+CREATE TABLE wide (id int PRIMARY KEY);
+CREATE TABLE narrow (ids int[]);
+SELECT integrity.add_reference('narrow', 'ids', 'wide', on_delete => 'remove element', on_update => 'cascade');
+INSERT INTO wide VALUES (1);
+INSERT INTO narrow VALUES ('{1}');
+CREATE RULE no_update AS ON UPDATE TO narrow DO INSTEAD NOTHING;
+DELETE FROM wide;
+\echo :SQLSTATE
+UPDATE wide SET id = 2;
+\echo :SQLSTATE
+SELECT * FROM narrow;
 DROP SCHEMA guards CASCADE;
