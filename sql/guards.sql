@@ -208,4 +208,8 @@ DELETE FROM wide;
 UPDATE wide SET id = 2;
 \echo :SQLSTATE
 SELECT * FROM narrow;
+-- The functions that find and rewrite elements, with other keys for each row.
+SELECT keys, integrity.contains_any(ids, keys), integrity.remove_elements(ids, keys, true) AS removed,
+       integrity.null_elements(ids, keys) AS nulled, integrity.replace_elements(ids, keys, 9) AS replaced
+  FROM (VALUES ('{1,2}'::int[])) t (ids), (VALUES ('{1}'::int[]), ('{2}'), ('{3}'), ('{2,1}'), ('{}')) v (keys);
 DROP SCHEMA guards CASCADE;
