@@ -20,7 +20,7 @@ END $$;
 CREATE TABLE k (id int PRIMARY KEY, alt int UNIQUE, code text UNIQUE);
 CREATE TABLE t (n int PRIMARY KEY, ids int[], alts int[], codes text[]);
 SELECT integrity.add_reference('t', 'ids', 'k');
-SELECT integrity.add_reference('t', 'alts', 'k', 'alt', on_delete => 'restrict');
+SELECT integrity.add_reference('t', 'alts', 'k', 'alt', on_delete => 'restrict', on_update => 'restrict');
 SELECT integrity.add_reference('t', 'codes', 'k', 'code', on_delete => 'remove element', on_update => 'cascade');
 INSERT INTO k VALUES (1, 2, 'aa'), (2, 1, 'bb'), (3, 4, 'cc'), (4, 3, 'dd');
 
@@ -42,12 +42,10 @@ UPDATE k SET id = 20 WHERE id = 2;
 UPDATE k SET alt = 20 WHERE id = 1;
 UPDATE k SET id = 10 WHERE id = 1;
 \echo :SQLSTATE
-UPDATE k SET alt = 10 WHERE id = 20;
-\echo :SQLSTATE
+SELECT outcome($$UPDATE k SET alt = 10 WHERE id = 20$$);
 UPDATE k SET code = 'b2' WHERE id = 20;
 -- A key that becomes NULL goes away; one that was NULL was no key.
-UPDATE k SET alt = NULL WHERE id = 20;
-\echo :SQLSTATE
+SELECT outcome($$UPDATE k SET alt = NULL WHERE id = 20$$);
 UPDATE k SET alt = NULL WHERE id = 1;
 UPDATE k SET alt = 2 WHERE id = 1;
 UPDATE k SET code = NULL WHERE id = 20;
@@ -77,4 +75,141 @@ DELETE FROM k;
 SELECT integrity.drop_reference('t', 'a_second_rule');
 SELECT integrity.drop_reference('t', 't_alts_fkey');
 TRUNCATE k;
+
+-- A rule acts where its trigger fires: not if it is disabled, and in a replica session only if it was enabled for that.
+CREATE TABLE fk (id int PRIMARY KEY);
+CREATE TABLE ft (ids int[]);
+SELECT integrity.add_reference('ft', 'ids', 'fk', on_delete => 'remove element');
+INSERT INTO fk SELECT generate_series(1, 8);
+INSERT INTO ft VALUES ('{1,2,3,4,5,6,7,8}');
+ALTER TABLE fk ENABLE ALWAYS TRIGGER integrity_guard_delete;
+ALTER TABLE ft DISABLE TRIGGER ft_ids_fkey;
+DELETE FROM fk WHERE id = 1;
+ALTER TABLE ft ENABLE REPLICA TRIGGER ft_ids_fkey;
+DELETE FROM fk WHERE id = 2;
+SET session_replication_role = replica;
+DELETE FROM fk WHERE id = 3;
+ALTER TABLE ft ENABLE TRIGGER ft_ids_fkey;
+DELETE FROM fk WHERE id = 4;
+ALTER TABLE ft ENABLE ALWAYS TRIGGER ft_ids_fkey;
+DELETE FROM fk WHERE id = 5;
+RESET session_replication_role;
+DELETE FROM fk WHERE id = 6;
+SELECT * FROM ft;
+
+-- The check of a deferrable rule is left to the guard of its name, if that is there, fires, and fires on everything. Else it is
+-- made at once: somebody must make it.
+CREATE TABLE dk (id int PRIMARY KEY);
+CREATE TABLE dt (ids int[], others int[]);
+SELECT integrity.add_reference('dt', 'ids', 'dk', "deferrable" => true, initially_deferred => true, rule_name => 'late');
+SELECT integrity.add_reference('dt', 'others', 'dk', "deferrable" => true, initially_deferred => true, rule_name => 'later');
+INSERT INTO dk VALUES (1), (2);
+INSERT INTO dt VALUES ('{1}', '{2}');
+CREATE FUNCTION when_refused(statement text) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+  rule text;
+  moment text := 'at once';
+BEGIN
+  EXECUTE statement;
+  moment := 'with late';
+  SET CONSTRAINTS late IMMEDIATE;
+  moment := 'with later';
+  SET CONSTRAINTS later IMMEDIATE;
+  RAISE SQLSTATE 'NEVER';
+EXCEPTION
+  WHEN foreign_key_violation THEN
+    GET STACKED DIAGNOSTICS rule = CONSTRAINT_NAME;
+    RETURN moment || ', by ' || rule;
+  WHEN SQLSTATE 'NEVER' THEN
+    RETURN 'never';
+END $$;
+CREATE FUNCTION tried() RETURNS TABLE (delete_1 text, update_1 text, delete_2 text) LANGUAGE sql VOLATILE AS $$
+  SELECT guards.when_refused('DELETE FROM guards.dk WHERE id = 1'), guards.when_refused('UPDATE guards.dk SET id = 10 WHERE id = 1'),
+         guards.when_refused('DELETE FROM guards.dk WHERE id = 2');
+$$;
+SELECT * FROM tried();
+ALTER TABLE dk DISABLE TRIGGER late;
+SELECT * FROM tried();
+ALTER TABLE dk ENABLE TRIGGER late;
+DROP TRIGGER late ON dk;
+SELECT * FROM tried();
+CREATE CONSTRAINT TRIGGER late AFTER DELETE OR UPDATE ON dk DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN (false) EXECUTE FUNCTION integrity.guard_deferred();
+SELECT * FROM tried();
+DROP TRIGGER late ON dk;
+CREATE CONSTRAINT TRIGGER late AFTER DELETE ON dk DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION integrity.guard_deferred();
+SELECT * FROM tried();
+DROP TRIGGER late ON dk;
+SELECT integrity.add_guards('dk');
+SELECT * FROM tried();
+ALTER TABLE dt DISABLE TRIGGER late;
+SELECT * FROM tried();
+ALTER TABLE dt ENABLE TRIGGER late;
+-- The rule gets another name before its deferred check has come.
+BEGIN;
+DELETE FROM dk WHERE id = 1;
+ALTER TRIGGER late ON dt RENAME TO renamed;
+COMMIT;
+\echo :SQLSTATE
+SELECT * FROM dk;
+DROP TABLE dt, dk;
+
+-- NO ACTION for one of the two, and something else for the other; with rows that stay where they are, and that move.
+CREATE TABLE dk (id int PRIMARY KEY);
+CREATE TABLE pk (id int PRIMARY KEY) PARTITION BY RANGE (id);
+CREATE TABLE pk1 PARTITION OF pk FOR VALUES FROM (0) TO (10);
+CREATE TABLE pk2 PARTITION OF pk FOR VALUES FROM (10) TO (20);
+CREATE TABLE dt (ids int[], part_ids int[]);
+INSERT INTO dk VALUES (1), (2), (12);
+INSERT INTO pk VALUES (1), (2), (12);
+INSERT INTO dt VALUES ('{2}', '{2}');
+SELECT integrity.add_reference('dt', 'ids', 'dk', on_delete => 'remove element', "deferrable" => true, initially_deferred => true, rule_name => 'late');
+SELECT integrity.add_reference('dt', 'part_ids', 'pk', on_delete => 'remove element', "deferrable" => true, initially_deferred => true, rule_name => 'later');
+SELECT guards.when_refused('UPDATE guards.dk SET id = 3 WHERE id = 2') AS stays,
+       guards.when_refused('UPDATE guards.pk SET id = 3 WHERE id = 2') AS stays_in_its_partition,
+       guards.when_refused('UPDATE guards.pk SET id = 13 WHERE id = 2') AS moves,
+       guards.when_refused('DELETE FROM guards.dk') AS goes, guards.when_refused('DELETE FROM guards.pk') AS goes_from_a_partition;
+SELECT integrity.drop_reference('dt', 'later');
+-- The key moves to another partition, and another row takes it over: NO ACTION holds, RESTRICT does not.
+SELECT integrity.add_reference('dt', 'part_ids', 'pk');
+UPDATE pk SET id = CASE id WHEN 2 THEN 13 ELSE 2 END WHERE id IN (2, 12);
+UPDATE pk SET id = 12 WHERE id = 13;
+SELECT integrity.drop_reference('dt', 'dt_part_ids_fkey');
+SELECT integrity.add_reference('dt', 'part_ids', 'pk', on_update => 'restrict');
+SELECT outcome('UPDATE pk SET id = CASE id WHEN 2 THEN 13 ELSE 2 END WHERE id IN (2, 12)');
+
+-- A key that no element can have, and whose lower bytes are another key: that one's references are not touched.
+CREATE TABLE wide (id bigint PRIMARY KEY, small int UNIQUE);
+CREATE TABLE narrow (ids int[], smalls smallint[], removed int[]);
+SELECT integrity.add_reference('narrow', 'ids', 'wide');
+SELECT integrity.add_reference('narrow', 'smalls', 'wide', 'small');
+SELECT integrity.add_reference('narrow', 'removed', 'wide', on_delete => 'remove element', on_update => 'cascade');
+INSERT INTO wide VALUES (1, 1), (4294967297, 65537), (-4294967295, -65535);
+INSERT INTO narrow VALUES ('{1}', '{1}', '{1}');
+DELETE FROM wide WHERE id = 4294967297;
+UPDATE wide SET id = -1, small = -1 WHERE id = -4294967295;
+DELETE FROM wide WHERE id < 0;
+SELECT * FROM narrow;
+-- An action concerns the table of its rule, and not those that inherit from it. As native.
+CREATE TABLE child () INHERITS (narrow);
+INSERT INTO child VALUES ('{1}', '{1}', '{1}');
+UPDATE ONLY narrow SET ids = NULL, smalls = NULL;
+DELETE FROM wide WHERE id = 1;
+SELECT tableoid::regclass, * FROM narrow ORDER BY 1;
+DROP TABLE child, narrow, wide;
+-- An action that a rule has made into something else is an error. As native.
+CREATE TABLE wide (id int PRIMARY KEY);
+CREATE TABLE narrow (ids int[]);
+SELECT integrity.add_reference('narrow', 'ids', 'wide', on_delete => 'remove element', on_update => 'cascade');
+INSERT INTO wide VALUES (1);
+INSERT INTO narrow VALUES ('{1}');
+CREATE RULE no_update AS ON UPDATE TO narrow DO INSTEAD NOTHING;
+DELETE FROM wide;
+\echo :SQLSTATE
+UPDATE wide SET id = 2;
+\echo :SQLSTATE
+SELECT * FROM narrow;
+-- The functions that find and rewrite elements, with other keys for each row.
+SELECT keys, integrity.contains_any(ids, keys), integrity.remove_elements(ids, keys, true) AS removed,
+       integrity.null_elements(ids, keys) AS nulled, integrity.replace_elements(ids, keys, 9) AS replaced
+  FROM (VALUES ('{1,2}'::int[])) t (ids), (VALUES ('{1}'::int[]), ('{2}'), ('{3}'), ('{2,1}'), ('{}')) v (keys);
 DROP SCHEMA guards CASCADE;

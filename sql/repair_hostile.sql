@@ -79,6 +79,39 @@ RESET ROLE;
 SELECT outcome, rows, reason FROM integrity.undo(:run, dry_run => false);
 TABLE hostile_p;
 DROP TABLE hostile_p, hostile_s;
+-- 5. A trigger that tries to become whoever has called the repair, or the undo.
+SET ROLE regress_mallory;
+CREATE TABLE mallory.q (id int PRIMARY KEY, a int[]);
+INSERT INTO mallory.q VALUES (1, '{1,9}');
+SELECT integrity.add_reference('mallory.q', 'a', 'mallory.s', on_delete => 'remove element', not_valid => true);
+CREATE FUNCTION mallory.escape() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+  BEGIN
+    RESET ROLE;
+  EXCEPTION WHEN OTHERS THEN
+    INSERT INTO mallory.ran VALUES (current_user, SQLERRM);
+  END;
+  BEGIN
+    SET SESSION AUTHORIZATION DEFAULT;
+  EXCEPTION WHEN OTHERS THEN
+    INSERT INTO mallory.ran VALUES (current_user, SQLERRM);
+  END;
+  INSERT INTO mallory.ran VALUES (current_user, 'escape');
+  RETURN NEW;
+END $$;
+CREATE TRIGGER escape BEFORE UPDATE ON mallory.q FOR EACH ROW EXECUTE FUNCTION mallory.escape();
+TRUNCATE mallory.ran;
+RESET ROLE;
+SELECT run_id AS run, rows_changed FROM integrity.repair('mallory.q', dry_run => false) \gset
+SELECT outcome, rows FROM integrity.undo(:run, dry_run => false);
+SELECT who, what, count(*) FROM mallory.ran GROUP BY 1, 2 ORDER BY 1, 2;
+
+-- 6. Where PostgreSQL refuses SET ROLE, a statement as another owner is refused as well.
+CREATE MATERIALIZED VIEW hostile_m AS SELECT integrity.execute_as_owner('mallory.q', 'SELECT ARRAY[$1]', 1::bigint) WITH NO DATA;
+SELECT integrity.execute_as_owner('mallory.q', 'SELECT ARRAY[$1]', 1::bigint);
+REFRESH MATERIALIZED VIEW hostile_m;
+\echo :SQLSTATE
+DROP MATERIALIZED VIEW hostile_m;
 DROP SCHEMA mallory CASCADE;
 DELETE FROM integrity.run WHERE run_id > :before;
 DROP ROLE regress_mallory;
