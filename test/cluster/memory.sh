@@ -27,7 +27,7 @@ fail() {
 sql() { "$PGBIN/psql" -X -q -A -t -v ON_ERROR_STOP=1 -v SHOW_CONTEXT=never "$@"; }
 
 make_server server
-start_server server synchronous_commit=off autovacuum=off max_wal_size=4GB shared_buffers=64MB
+start_server server synchronous_commit=off autovacuum_naptime=1s max_wal_size=4GB shared_buffers=64MB
 use_server server
 sql >"$SCRATCH/setup.log" 2>&1 <<'SQL' || { cat "$SCRATCH/setup.log"; exit 1; }
 CREATE EXTENSION integrity;
