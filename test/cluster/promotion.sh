@@ -12,7 +12,7 @@ set -euo pipefail
 source "$TOP/test/lib.sh"
 
 failures=0
-trap 'stop_server standby immediate 2>/dev/null; stop_server primary immediate 2>/dev/null' EXIT
+trap 'stop_server standby immediate 2>/dev/null || true; stop_server primary immediate 2>/dev/null || true' EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
 fail() {
