@@ -211,9 +211,9 @@ DROP OWNED BY regress_report_reader;
 DROP ROLE regress_report_reader;
 
 -- A trigger that is no rule, made where event triggers are off: unknown, with the reason.
-SET session_replication_role = replica;
+ALTER EVENT TRIGGER integrity_complete_rule DISABLE;
 CREATE TRIGGER no_rule AFTER INSERT OR UPDATE ON freq FOR EACH ROW EXECUTE FUNCTION integrity.check_reference();
-RESET session_replication_role;
+ALTER EVENT TRIGGER integrity_complete_rule ENABLE ALWAYS;
 SELECT rows_checked, status, advice FROM integrity_report('freq') WHERE rule_name = 'no_rule';
 SELECT * FROM integrity.broken_references('freq', 'no_rule');
 \echo :LAST_ERROR_SQLSTATE
