@@ -216,9 +216,9 @@ copy_tree() {
 	make -s -C "$SCRATCH/tree" clean >/dev/null
 }
 
-# build_module <log>: also when it fails the log is there.
-build_module() { watched "$1" make -C "$SCRATCH/tree" -j "$(nproc)"; }
-install_module() { as_root make -s -C "$SCRATCH/tree" PG_CONFIG="$PG_CONFIG" install >"$1" 2>&1; }
+# build_module <log>: also when it fails the log is there. In short tests without the bitcode for JIT, half of the work.
+build_module() { watched "$1" make -C "$SCRATCH/tree" -j "$(nproc)" ${TEST_SHORT:+with_llvm=no}; }
+install_module() { as_root make -s -C "$SCRATCH/tree" PG_CONFIG="$PG_CONFIG" ${TEST_SHORT:+with_llvm=no} install >"$1" 2>&1; }
 
 # ---------------------------------------------------------------- servers
 

@@ -9,7 +9,7 @@ set -euo pipefail
 source "$TOP/test/lib.sh"
 
 newer=$PGBIN
-trap 'stop_server old immediate 2>/dev/null; stop_server new immediate 2>/dev/null' EXIT
+trap 'stop_server old immediate 2>/dev/null || true; stop_server new immediate 2>/dev/null || true' EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
 # shellcheck source=test/cluster/school.sh
