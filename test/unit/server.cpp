@@ -1,12 +1,13 @@
 /*
  * server.cpp
- *	  What the code under test needs of a server when there is none: memory.
+ *	  What the code under test needs of a server when there is none: memory, and text.
  *
  * Nothing is freed by a context here; a unit test is a short process. What
  * would ereport has no stand-in: it fails to link, and does not belong into a
  * file that is tested without a server.
  */
 #include <csignal>
+#include <cstdarg>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -14,8 +15,10 @@
 extern "C"
 {
 #include "postgres.h"
+#include "lib/stringinfo.h"
 #include "miscadmin.h"
 #undef printf
+#undef vsnprintf
 #undef fprintf
 }
 
@@ -114,6 +117,60 @@ void *
 repalloc_huge(void *pointer, Size size)
 {
 	return repalloc(pointer, size);
+}
+
+char *
+psprintf(const char *format, ...)
+{
+	va_list		arguments;
+	StringInfoData text;
+
+	initStringInfo(&text);
+	va_start(arguments, format);
+	appendStringInfoVA(&text, format, arguments);
+	va_end(arguments);
+	return text.data;
+}
+
+void
+initStringInfo(StringInfo text)
+{
+	*text = {};
+	text->data = static_cast<char *>(palloc0(1));
+}
+
+/* Always with room for it, so 0: nothing is missing. */
+int
+appendStringInfoVA(StringInfo text, const char *format, va_list arguments)
+{
+	va_list		again;
+
+	va_copy(again, arguments);
+
+	int			length = vsnprintf(nullptr, 0, format, arguments);
+	Size		size = static_cast<Size>(text->len + length) + 1;
+
+	text->data = static_cast<char *>(repalloc(text->data, size));
+	vsnprintf(text->data + text->len, size - static_cast<Size>(text->len), format, again);
+	va_end(again);
+	text->len += length;
+	return 0;
+}
+
+void
+appendStringInfo(StringInfo text, const char *format, ...)
+{
+	va_list		arguments;
+
+	va_start(arguments, format);
+	appendStringInfoVA(text, format, arguments);
+	va_end(arguments);
+}
+
+void
+appendStringInfoChar(StringInfo text, char letter)
+{
+	appendStringInfo(text, "%c", letter);
 }
 
 /* Only a server built with assertions calls it; its arguments changed in 16. */
