@@ -2,9 +2,8 @@
  * server.cpp
  *	  What the code under test needs of a server when there is none: memory, and text.
  *
- * Nothing is freed by a context here; a unit test is a short process. What
- * would ereport has no stand-in: it fails to link, and does not belong into a
- * file that is tested without a server.
+ * There is one memory context, and free_all() resets it. What would ereport has no stand-in: it
+ * fails to link, and does not belong into a file that is tested without a server.
  */
 #include <csignal>
 #include <cstdarg>
@@ -31,7 +30,13 @@ size_t		most_allocated_bytes = 0;
 struct Header
 {
 	alignas(MAXIMUM_ALIGNOF) size_t size;
+	Header	   *before;
+	Header	   *after;
 };
+
+static_assert(sizeof(Header) % MAXIMUM_ALIGNOF == 0);
+
+static Header first = {0, &first, &first};
 
 static void *
 counted(void *memory, size_t size)
@@ -40,11 +45,32 @@ counted(void *memory, size_t size)
 
 	if (memory == nullptr)
 		abort();
-	header->size = size;
+	*header = {size, &first, first.after};
+	header->after->before = header;
+	first.after = header;
 	allocated_bytes += size;
 	if (allocated_bytes > most_allocated_bytes)
 		most_allocated_bytes = allocated_bytes;
 	return header + 1;
+}
+
+/* Takes a piece out of the books, before it is freed or moved. */
+static Header *
+uncounted(void *pointer)
+{
+	Header	   *header = static_cast<Header *>(pointer) - 1;
+
+	allocated_bytes -= header->size;
+	header->before->after = header->after;
+	header->after->before = header->before;
+	return header;
+}
+
+void
+free_all()
+{
+	while (first.after != &first)
+		free(uncounted(first.after + 1));
 }
 
 extern "C"
@@ -80,19 +106,15 @@ palloc0(Size size)
 void *
 repalloc(void *pointer, Size size)
 {
-	Header	   *header = static_cast<Header *>(pointer) - 1;
+	Header	   *header = uncounted(pointer);
 
-	allocated_bytes -= header->size;
 	return counted(realloc(header, sizeof(Header) + size), size);
 }
 
 void
 pfree(void *pointer)
 {
-	Header	   *header = static_cast<Header *>(pointer) - 1;
-
-	allocated_bytes -= header->size;
-	free(header);
+	free(uncounted(pointer));
 }
 
 void *
