@@ -152,38 +152,6 @@ read_condition(const char *tgqual, Rule *rule, Problem *problem)
 	return true;
 }
 
-/* Is the option of this argument given by one of those before it? */
-bool
-given_before(const char *arguments, const char *argument)
-{
-	std::string_view option(argument, strcspn(argument, "="));
-
-	for (const char *at = arguments; at < argument; at += strlen(at) + 1)
-		if (option == std::string_view(at, strcspn(at, "=")))
-			return true;
-	return false;
-}
-
-/* tgargs holds tgnargs strings, each ended by a zero byte. */
-bool
-read_arguments(bytea *tgargs, int tgnargs, Rule *rule, Problem *problem)
-{
-	const char *at = VARDATA_ANY(tgargs);
-	const char *end = at + VARSIZE_ANY_EXHDR(tgargs);
-
-	for (int i = 0; i < tgnargs && at < end; i++)
-	{
-		if (!parse_option(at, &rule->options, problem))
-			return false;
-		if (given_before(VARDATA_ANY(tgargs), at))
-			return refuse(problem, ERRCODE_INVALID_PARAMETER_VALUE,
-						  psprintf("argument \"%s\" repeats an option of integrity.check_reference", at), nullptr,
-						  "Give each option once.");
-		at += strlen(at) + 1;
-	}
-	return true;
-}
-
 } /* namespace */
 
 /*
@@ -229,7 +197,12 @@ read_rule(HeapTuple tuple, TupleDesc desc, Rule *rule, Problem *problem)
 		return false;
 
 	value = heap_getattr(tuple, Anum_pg_trigger_tgargs, desc, &isnull);
-	return isnull || read_arguments(DatumGetByteaPP(value), form->tgnargs, rule, problem);
+	if (isnull)
+		return true;
+
+	bytea	   *arguments = DatumGetByteaPP(value);
+
+	return parse_arguments({VARDATA_ANY(arguments), VARSIZE_ANY_EXHDR(arguments)}, form->tgnargs, &rule->options, problem);
 }
 
 } /* namespace integrity */

@@ -86,6 +86,7 @@ static_assert(Plain<Rule>);
 
 /* words.cpp: the vocabulary of the arguments. */
 bool		parse_option(const char *word, Options *options, Problem *problem);
+bool		parse_arguments(std::string_view arguments, int count, Options *options, Problem *problem);
 bool		check_options(const Options &options, bool is_array, Problem *problem);
 const char *word_of(OnDelete action);
 const char *word_of(OnUpdate action);

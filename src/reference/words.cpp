@@ -137,6 +137,57 @@ parse_option(const char *word, Options *options, Problem *problem)
 	return true;
 }
 
+namespace
+{
+
+/* Is the option of this argument given by one of those before it? */
+bool
+given_before(std::string_view arguments, std::string_view option)
+{
+	while (!arguments.empty())
+	{
+		std::string_view argument = arguments.substr(0, arguments.find('\0'));
+
+		if (argument.substr(0, argument.find('=')) == option)
+			return true;
+		arguments.remove_prefix(argument.size() + 1);
+	}
+	return false;
+}
+
+} /* namespace */
+
+/*
+ * Reads all arguments of a trigger: tgargs holds "count" strings, each ended by a zero byte. CREATE TRIGGER writes
+ * nothing else, but whoever may write into the catalogs can.
+ */
+bool
+parse_arguments(std::string_view arguments, int count, Options *options, Problem *problem)
+{
+	size_t		at = 0;
+
+	for (int i = 0; i < count; i++)
+	{
+		size_t		end = arguments.find('\0', at);
+
+		if (end == std::string_view::npos)
+			return refuse(problem, ERRCODE_INVALID_OBJECT_DEFINITION,
+						  psprintf("argument %d of %d for integrity.check_reference is cut off", i + 1, count), nullptr,
+						  "Drop the trigger and declare the rule again.");
+
+		std::string_view argument = arguments.substr(at, end - at);
+
+		if (!parse_option(argument.data(), options, problem))
+			return false;
+		if (given_before(arguments.substr(0, at), argument.substr(0, argument.find('='))))
+			return refuse(problem, ERRCODE_INVALID_PARAMETER_VALUE,
+						  psprintf("argument \"%s\" repeats an option of integrity.check_reference", argument.data()), nullptr,
+						  "Give each option once.");
+		at = end + 1;
+	}
+	return true;
+}
+
 /* Do the options fit each other and the kind of column? */
 bool
 check_options(const Options &options, bool is_array, Problem *problem)

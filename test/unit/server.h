@@ -1,6 +1,6 @@
 /*
  * server.h
- *	  What server.cpp counts.
+ *	  What server.cpp counts, and frees.
  */
 #pragma once
 
@@ -8,3 +8,6 @@
 
 extern size_t allocated_bytes;
 extern size_t most_allocated_bytes;	/* a test may set it back */
+
+/* Every piece that was allocated and not freed yet. */
+void		free_all();
