@@ -115,7 +115,21 @@ sub broken_references {
 
 # ---------------------------------------------------------------- statements
 
-sub key_statement {
+# of_a_partition($statements, $f): now and then a statement names a partition and not its table. Its rows may then not leave it.
+sub of_a_partition {
+    my ($statements, $f) = @_;
+    my %leaf = (%$f, truncates => 0);
+    for (['k', 'key_how'], ['r', 'ref_how']) { my ($table, $how) = @$_; $leaf{$table} = pick(leaves($f->{$table}, $f->{$how})) }
+    $leaf{k} = $leaf{r} if $f->{self};
+    return $statements->($f) if !chance(8) || "$leaf{k}$leaf{r}" eq "$f->{k}$f->{r}";
+    my @statement = @{ $statements->(\%leaf) };
+    return $statement[1] =~ /^EXECUTE|g3/ ? \@statement : ['of a partition', $statement[1], '23514'];
+}
+
+sub key_statement { return of_a_partition(\&any_key_statement, @_) }
+sub row_statement { return of_a_partition(\&any_row_statement, @_) }
+
+sub any_key_statement {
     my ($f) = @_;
     my $k = $f->{k};
     my ($one, $other) = map { value($f, $_) } numbers(2, 2, $keys);
@@ -165,7 +179,7 @@ sub giving_statement {
             ['other', "UPDATE k3 SET grp = (SELECT id FROM g3 LIMIT 1) WHERE id IN ($one, $other)"]) : ());
 }
 
-sub row_statement {
+sub any_row_statement {
     my ($f) = @_;
     my $r = $f->{r};
     my $ids = pick(@{ $f->{columns} });

@@ -74,7 +74,7 @@ sub key_statement {
             ['other', "UPDATE key SET grp = $grp WHERE id IN ($few) AND EXISTS (SELECT FROM grp WHERE id = $grp)"];
     }
     push @statements, map { @$_ } ([['delete many keys', 'DELETE FROM key WHERE id > 1000 AND id % 5 = ' . rnd(5)],
-        (map { ['insert many keys', "INSERT INTO key (id) SELECT generate_series(1001, 1000 + $bulk) ON CONFLICT DO NOTHING"] } 1, 2)]) x 2 if $c{other} eq 'bulk';
+        (map { ['insert many keys', "INSERT INTO key (id) SELECT generate_series(1001, 1000 + $bulk) ON CONFLICT DO NOTHING"] } 1, 2)]) x 6 if $c{other} eq 'bulk';
     # Away and back, and two that change places, in one transaction.
     my ($a, $b) = map { key($_) } numbers(2, 2, $keys);
     my $spare = key(20 + rnd(20));
