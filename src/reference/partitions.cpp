@@ -232,6 +232,7 @@ check_attached(Oid partition)
 		if (!rule_fires(rule->enabled))
 			continue;
 		wait_for_deleters(*rule);
+		rule = fetch_rule(lfirst_oid(cell)); /* REINDEX CONCURRENTLY may have held the lock, and dropped its index */
 		if (!rule->options.not_valid)
 			check_existing_rows(*rule);
 	}

@@ -65,4 +65,7 @@ void		begin_probe(Probe *probe, const Rule *rule, Relation referenced, Snapshot 
 bool		key_exists(Probe *probe, Datum value);
 void		end_probe(Probe *probe);
 
+/* The part of this index in a partition, or partition of a partition, that is locked. */
+Oid			index_of_partition(Relation partition, Oid index);
+
 } /* namespace integrity */
