@@ -101,12 +101,8 @@ check_generated(Oid table, const char *column)
 
 	foreach(cell, find_all_inheritors(table, NoLock, nullptr))
 		foreach(rule_cell, rule_triggers(lfirst_oid(cell), false))
-		{
-			const Rule *rule = fetch_rule(lfirst_oid(rule_cell));
-
-			if (rule->column == get_attnum(lfirst_oid(cell), column))
-				check_unseen_rows(*rule);
-		}
+			if (fetch_rule(lfirst_oid(rule_cell))->column == get_attnum(lfirst_oid(cell), column))
+				check_unseen_rows(lfirst_oid(rule_cell));
 }
 
 } /* namespace */

@@ -187,13 +187,16 @@ wait_for_deleters(const Rule &rule)
 }
 
 void
-check_unseen_rows(const Rule &rule)
+check_unseen_rows(Oid trigger)
 {
-	if (!rule_is_enforced(rule.enabled))
+	const Rule *rule = fetch_rule(trigger);
+
+	if (!rule_is_enforced(rule->enabled))
 		return;
-	wait_for_deleters(rule);
-	if (!rule.options.not_valid)
-		check_existing_rows(rule);
+	wait_for_deleters(*rule);
+	rule = fetch_rule(trigger); /* REINDEX CONCURRENTLY may have held the lock, and dropped its index */
+	if (!rule->options.not_valid)
+		check_existing_rows(*rule);
 }
 
 void
@@ -204,9 +207,7 @@ check_attached(Oid partition)
 	if (!OidIsValid(partition))
 		return;					/* an index, perhaps */
 	foreach(cell, rule_triggers(partition, true))
-	{
-		check_unseen_rows(*fetch_rule(lfirst_oid(cell)));
-	}
+		check_unseen_rows(lfirst_oid(cell));
 }
 
 } /* namespace integrity */

@@ -25,8 +25,8 @@ void		complete_partitions(Oid table);
 /* The rows of a table that was attached. */
 void		check_attached(Oid partition);
 
-/* Rows that came to be there, or to refer to something else, without the trigger of this rule. */
-void		check_unseen_rows(const Rule &rule);
+/* Rows that came to be there, or to refer to something else, without this trigger, which is a rule or a clone of one. */
+void		check_unseen_rows(Oid trigger);
 
 /*
  * Locks the referenced table as declaring the rule does. A key that is being

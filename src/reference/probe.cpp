@@ -146,40 +146,6 @@ to_key_type(Probe *probe, Datum value, Datum *key)
 }
 
 /*
- * The part of this index in a partition. REINDEX CONCURRENTLY may put another
- * one in its place at any time, for it waits for our lock on the partition
- * only later, before it drops the old one. Then pg_inherits names the new one,
- * while the list that we have is the old one until the invalidation arrives,
- * which is a moment after the commit. index_get_partition() raises in between.
- */
-Oid
-index_of_partition(Relation partition, Oid index)
-{
-	for (int attempt = 0; attempt < 1000; attempt++)
-	{
-		List	   *candidates = RelationGetIndexList(partition);
-		Oid			found = InvalidOid;
-		ListCell   *cell;
-
-		foreach(cell, candidates)
-			if (parent_of(lfirst_oid(cell)) == index)
-			{
-				found = lfirst_oid(cell);
-				break;
-			}
-		list_free(candidates);
-		if (OidIsValid(found))
-			return found;
-		CHECK_FOR_INTERRUPTS();
-		if (attempt > 0)
-			pg_usleep(1000);
-		AcceptInvalidationMessages();
-	}
-	elog(ERROR, "could not find the unique index of partition \"%s\"", RelationGetRelationName(partition));
-	pg_unreachable();
-}
-
-/*
  * Opens the leaf partition that would hold this key; false if there is none.
  *
  * Which partitions there are is a matter of the newest snapshot, whatever the
@@ -303,6 +269,35 @@ lock_row(Probe *probe, Datum value)
 }
 
 } /* namespace */
+
+/*
+ * REINDEX CONCURRENTLY may put another index in its place at any time, for it
+ * waits for our lock on the partition only later, before it drops the old one.
+ * Then pg_inherits names the new one, while the list that we have is the old
+ * one until the invalidation arrives, which is a moment after the commit.
+ * index_get_partition() raises in between.
+ */
+Oid
+index_of_partition(Relation partition, Oid index)
+{
+	for (int attempt = 0; attempt < 1000; attempt++)
+	{
+		List	   *candidates = RelationGetIndexList(partition);
+		ListCell   *cell;
+
+		foreach(cell, candidates)
+			for (Oid above = parent_of(lfirst_oid(cell)); OidIsValid(above); above = parent_of(above))
+				if (above == index)
+					return lfirst_oid(cell);
+		list_free(candidates);
+		CHECK_FOR_INTERRUPTS();
+		if (attempt > 0)
+			pg_usleep(1000);
+		AcceptInvalidationMessages();
+	}
+	elog(ERROR, "could not find the unique index of partition \"%s\"", RelationGetRelationName(partition));
+	pg_unreachable();
+}
 
 void
 begin_probe(Probe *probe, const Rule *rule, Relation referenced, Snapshot snapshot, ProbeFor what, ProbeLock lock)

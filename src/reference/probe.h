@@ -72,4 +72,7 @@ bool		key_exists(Probe *probe, Datum value);
 bool		key_was_inserted_by(Probe *probe, Datum key, CommandId command);
 void		end_probe(Probe *probe);
 
+/* The part of this index in a partition, or partition of a partition, that is locked. */
+Oid			index_of_partition(Relation partition, Oid index);
+
 } /* namespace integrity */

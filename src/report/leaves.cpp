@@ -29,20 +29,6 @@ leaves_of(Oid table)
 	return leaves;
 }
 
-Oid
-index_of_leaf(Relation leaf, Oid table, Oid index)
-{
-	ListCell   *cell;
-
-	if (RelationGetRelid(leaf) == table)
-		return index;
-	foreach(cell, RelationGetIndexList(leaf))
-		if (get_rel_relispartition(lfirst_oid(cell)) &&
-			list_member_oid(get_partition_ancestors(lfirst_oid(cell)), index))
-			return lfirst_oid(cell);
-	return InvalidOid;
-}
-
 void
 check_not_rewritten(Relation table, Snapshot snapshot)
 {

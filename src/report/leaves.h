@@ -12,9 +12,6 @@ namespace integrity
 /* The table itself, or the leaves of a partitioned one. All are locked, in the order that other commands lock them. */
 List	   *leaves_of(Oid table);
 
-/* The leaf's index that belongs to this index of the partitioned table above it, or InvalidOid. */
-Oid			index_of_leaf(Relation leaf, Oid table, Oid index);
-
 /*
  * TRUNCATE and a rewriting ALTER TABLE are not for snapshots: whoever looks
  * with an older one finds the table empty. Raises if the table, which the

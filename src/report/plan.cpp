@@ -2,6 +2,7 @@
  * plan.cpp
  *	  Decides how the keys of a referenced table are kept.
  */
+#include "../reference/probe.h"
 #include "keys.h"
 #include "leaves.h"
 
@@ -67,7 +68,8 @@ key_range(const KeysSource &source, Snapshot snapshot, int64 *low, int64 *high)
 	foreach(cell, source.leaves)
 	{
 		Relation	leaf = table_open(lfirst_oid(cell), NoLock);
-		Relation	index = index_open(index_of_leaf(leaf, rule.referenced, rule.index), AccessShareLock);
+		bool		is_part = RelationGetRelid(leaf) != rule.referenced;
+		Relation	index = index_open(is_part ? index_of_partition(leaf, rule.index) : rule.index, AccessShareLock);
 		int64		end;
 
 		/* A descending index has its ends the other way round. */
