@@ -43,6 +43,24 @@ SELECT action, references_broken, rows_changed, rows_deleted FROM integrity.repa
 SELECT n, ids FROM t ORDER BY n;
 DELETE FROM t;
 
+-- Two rules on one array find fault with the same element. It is taken out once, and the array does not run empty.
+CREATE TABLE k2 (id int PRIMARY KEY);
+CREATE TABLE two (n int, ids int[]);
+INSERT INTO k2 VALUES (1);
+INSERT INTO two VALUES (1, '{1,9}'), (2, '{9,9}');
+SELECT integrity.add_reference('two', 'ids', 'k', on_delete => 'remove element', on_empty => 'set null', not_valid => true, rule_name => 'one');
+SELECT integrity.add_reference('two', 'ids', 'k2', on_delete => 'remove element', on_empty => 'set null', not_valid => true, rule_name => 'other');
+SELECT rule_name, references_broken, rows_changed FROM integrity.repair('two', dry_run => false);
+SELECT * FROM two ORDER BY n;
+-- The function that does so, with places that are none.
+SELECT integrity.remove_positions('{5,6,7}'::int[], '{2,2}', true), integrity.remove_positions('{5,6}'::int[], '{1,1}', true),
+       integrity.remove_positions('{5,6}'::int[], '{1,2,1}', true), integrity.null_positions('{5,6}'::int[], '{1,1}');
+SELECT integrity.remove_positions('{5}'::int[], '{2}', false);
+SELECT integrity.remove_positions('{5}'::int[], '{0}', false);
+SELECT integrity.null_positions('{5}'::int[], '{-1}');
+SELECT integrity.null_positions('{5}'::int[], '{1000000}');
+SELECT integrity.null_positions('{}'::int[], '{1}');
+
 -- After the first batch a policy hides all keys, of the owner as well. The second must not take key 1 for missing.
 ALTER TABLE t DISABLE TRIGGER t_ids_fkey;
 INSERT INTO t VALUES (1, '{1,9}'), (2, '{1,9}');
