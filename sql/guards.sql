@@ -208,6 +208,31 @@ DELETE FROM wide;
 UPDATE wide SET id = 2;
 \echo :SQLSTATE
 SELECT * FROM narrow;
+-- A BEFORE trigger that an action fires deletes a key itself, after some DDL. So the rules are read again while the delete
+-- further up still goes through them.
+CREATE TABLE nk (id int PRIMARY KEY);
+CREATE TABLE nt (ids int[], a_ids int[], b_ids int[]);
+INSERT INTO nk SELECT generate_series(1, 40);
+INSERT INTO nt VALUES ('{1,2}', '{1,2}', '{1,2}');
+SELECT integrity.add_reference('nt', 'ids', 'nk', on_delete => 'remove element');
+SELECT integrity.add_reference('nt', 'a_ids', 'nk', on_delete => 'remove element');
+SELECT integrity.add_reference('nt', 'b_ids', 'nk', on_delete => 'null element');
+CREATE FUNCTION nested() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+  FOR i IN 11 .. 30 LOOP
+    CREATE TABLE guards.other (ids int[]);
+    PERFORM integrity.add_reference('guards.other', 'ids', 'guards.narrow', 'id');
+    DELETE FROM guards.nk WHERE id = i;
+    DROP TABLE guards.other;
+  END LOOP;
+  RETURN NEW;
+END $$;
+CREATE TRIGGER nested BEFORE UPDATE ON nt FOR EACH ROW WHEN (OLD.ids IS DISTINCT FROM NEW.ids) EXECUTE FUNCTION nested();
+DROP TABLE narrow;
+CREATE TABLE narrow (id int PRIMARY KEY);
+DELETE FROM nk WHERE id = 1;
+SELECT * FROM nt;
+SELECT count(*) FROM nk;
 -- The functions that find and rewrite elements, with other keys for each row.
 SELECT keys, integrity.contains_any(ids, keys), integrity.remove_elements(ids, keys, true) AS removed,
        integrity.null_elements(ids, keys) AS nulled, integrity.replace_elements(ids, keys, 9) AS replaced
