@@ -24,6 +24,35 @@ INSERT INTO sums VALUES (ARRAY[ROW(2)]::amount[]);
 DELETE FROM amounts;
 \echo :SQLSTATE
 
+-- Nor does a second index, that comes later, get in the way of the first.
+CREATE UNIQUE INDEX ON amounts (a record_image_ops);
+INSERT INTO sums VALUES (ARRAY[ROW(1.00)]::amount[]);
+SELECT problem FROM integrity.reference WHERE referencing_table = 'sums'::regclass;
+-- The same with collations: to the column, A is another key than a.
+CREATE COLLATION any_case (provider = icu, locale = 'und-u-ks-level2', deterministic = false);
+CREATE TABLE words (w text);
+CREATE UNIQUE INDEX words_any_case ON words (w COLLATE any_case);
+CREATE TABLE texts (words text[]);
+\set VERBOSITY default
+SELECT integrity.add_reference('texts', 'words', 'words', 'w');
+\set VERBOSITY terse
+DROP INDEX words_any_case;
+ALTER TABLE words ADD PRIMARY KEY (w);
+SELECT integrity.add_reference('texts', 'words', 'words', 'w');
+CREATE UNIQUE INDEX words_any_case ON words (w COLLATE any_case);
+INSERT INTO words VALUES ('a');
+INSERT INTO texts VALUES ('{a}');
+INSERT INTO texts VALUES ('{A}');
+\echo :SQLSTATE
+DELETE FROM words;
+\echo :SQLSTATE
+SELECT references_checked, references_broken FROM public.integrity_report('texts');
+-- One that agrees with the column may be used, whatever its name.
+CREATE UNIQUE INDEX ON words (w COLLATE "C");
+INSERT INTO texts VALUES ('{a}');
+INSERT INTO texts VALUES ('{A}');
+\echo :SQLSTATE
+
 -- A rule that is not enforced cannot be valid.
 CREATE TABLE k (id int PRIMARY KEY) PARTITION BY RANGE (id);
 CREATE TABLE k1 PARTITION OF k FOR VALUES FROM (0) TO (10);
