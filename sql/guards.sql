@@ -233,6 +233,21 @@ CREATE TABLE narrow (id int PRIMARY KEY);
 DELETE FROM nk WHERE id = 1;
 SELECT * FROM nt;
 SELECT count(*) FROM nk;
+-- Elements that are cast to find their keys: padded ones are another sequence of bytes than the key.
+CREATE TABLE codes (w text PRIMARY KEY);
+CREATE TABLE padded (refused char(4)[], removed char(4)[], nulled char(4)[]);
+SELECT integrity.add_reference('padded', 'refused', 'codes');
+SELECT integrity.add_reference('padded', 'removed', 'codes', on_delete => 'remove element', on_update => 'cascade');
+SELECT integrity.add_reference('padded', 'nulled', 'codes', on_delete => 'null element', on_update => 'cascade');
+INSERT INTO codes VALUES ('a'), ('ab'), ('abcd');
+INSERT INTO padded VALUES ('{a}', '{a,ab,abcd}', '{ab,abcd}');
+DELETE FROM codes WHERE w = 'a';
+\echo :SQLSTATE
+DELETE FROM codes WHERE w = 'ab';
+UPDATE padded SET refused = NULL;
+UPDATE codes SET w = 'x' WHERE w = 'abcd';
+DELETE FROM codes WHERE w = 'a';
+SELECT * FROM padded;
 -- The functions that find and rewrite elements, with other keys for each row.
 SELECT keys, integrity.contains_any(ids, keys), integrity.remove_elements(ids, keys, true) AS removed,
        integrity.null_elements(ids, keys) AS nulled, integrity.replace_elements(ids, keys, 9) AS replaced
