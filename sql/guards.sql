@@ -248,6 +248,14 @@ UPDATE padded SET refused = NULL;
 UPDATE codes SET w = 'x' WHERE w = 'abcd';
 DELETE FROM codes WHERE w = 'a';
 SELECT * FROM padded;
+-- Many keys at once, of a type whose bytes have another order than its values.
+CREATE TABLE numbers (n numeric PRIMARY KEY);
+CREATE TABLE sums (ns numeric[]);
+SELECT integrity.add_reference('sums', 'ns', 'numbers', on_delete => 'remove element');
+INSERT INTO numbers SELECT g * 1.5 FROM generate_series(-200, 200) g;
+INSERT INTO sums SELECT ARRAY(SELECT n FROM numbers ORDER BY n);
+DELETE FROM numbers WHERE n <> 150;
+SELECT * FROM sums;
 -- The functions that find and rewrite elements, with other keys for each row.
 SELECT keys, integrity.contains_any(ids, keys), integrity.remove_elements(ids, keys, true) AS removed,
        integrity.null_elements(ids, keys) AS nulled, integrity.replace_elements(ids, keys, 9) AS replaced

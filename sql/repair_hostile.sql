@@ -127,6 +127,22 @@ INSERT INTO integrity.change (run_id, referencing_table, rule_name, changed_tabl
 \echo :SQLSTATE
 ROLLBACK;
 RESET ROLE;
+-- 8. A run that has changed a table of somebody else's, too, is not undone by half.
+SET ROLE regress_mallory;
+CREATE TABLE mallory.m (id int PRIMARY KEY, a int[]);
+INSERT INTO mallory.m VALUES (1, '{9}');
+SELECT integrity.add_reference('mallory.m', 'a', 'mallory.s', on_delete => 'delete row', not_valid => true);
+RESET ROLE;
+CREATE TABLE hostile_c (id int PRIMARY KEY, m int REFERENCES mallory.m ON DELETE CASCADE);
+INSERT INTO hostile_c VALUES (1, 1);
+SELECT run_id AS run, rows_deleted FROM integrity.repair('mallory.m', dry_run => false) \gset
+SET ROLE regress_mallory;
+\set VERBOSITY terse
+SELECT outcome, rows FROM integrity.undo(:run, dry_run => false);
+\echo :SQLSTATE
+RESET ROLE;
+SELECT changed_table, outcome, rows FROM integrity.undo(:run, dry_run => false);
+DROP TABLE hostile_c;
 DROP SCHEMA mallory CASCADE;
 DELETE FROM integrity.run WHERE run_id > :before;
 DROP ROLE regress_mallory;
