@@ -53,6 +53,16 @@ INSERT INTO texts VALUES ('{a}');
 INSERT INTO texts VALUES ('{A}');
 \echo :SQLSTATE
 
+-- A rule that a superuser declares for an owner who may not reference the key: it could never fire.
+CREATE TABLE mine (id int PRIMARY KEY);
+CREATE TABLE theirs (ids int[]);
+ALTER TABLE theirs OWNER TO regress_refused;
+SELECT integrity.add_reference('theirs', 'ids', 'mine');
+\echo :SQLSTATE
+GRANT REFERENCES ON mine TO regress_refused;
+SELECT integrity.add_reference('theirs', 'ids', 'mine');
+DROP TABLE theirs, mine;
+
 -- A rule that is not enforced cannot be valid.
 CREATE TABLE k (id int PRIMARY KEY) PARTITION BY RANGE (id);
 CREATE TABLE k1 PARTITION OF k FOR VALUES FROM (0) TO (10);
