@@ -241,6 +241,7 @@ SELECT integrity.add_reference('padded', 'removed', 'codes', on_delete => 'remov
 SELECT integrity.add_reference('padded', 'nulled', 'codes', on_delete => 'null element', on_update => 'cascade');
 INSERT INTO codes VALUES ('a'), ('ab'), ('abcd');
 INSERT INTO padded VALUES ('{a}', '{a,ab,abcd}', '{ab,abcd}');
+SELECT rule_name, references_checked, references_broken FROM public.integrity_report('padded');
 DELETE FROM codes WHERE w = 'a';
 \echo :SQLSTATE
 DELETE FROM codes WHERE w = 'ab';
@@ -256,6 +257,30 @@ INSERT INTO numbers SELECT g * 1.5 FROM generate_series(-200, 200) g;
 INSERT INTO sums SELECT ARRAY(SELECT n FROM numbers ORDER BY n);
 DELETE FROM numbers WHERE n <> 150;
 SELECT * FROM sums;
+-- A guard that is disabled, or that does not fire on everything, is none: the view says so, and add_guards(), or the next rule
+-- that is declared, sees to it.
+CREATE TABLE gk (id int PRIMARY KEY);
+CREATE TABLE gt (ids int[], others int[]);
+SELECT integrity.add_reference('gt', 'ids', 'gk');
+INSERT INTO gk VALUES (1);
+INSERT INTO gt VALUES ('{1}');
+CREATE VIEW guarded AS SELECT rule_name, guarded FROM integrity.reference WHERE referencing_table = 'gt'::regclass ORDER BY 1;
+ALTER TABLE gk DISABLE TRIGGER integrity_guard_delete;
+SELECT * FROM guarded;
+SELECT integrity.add_reference('gt', 'others', 'gk');
+SELECT * FROM guarded;
+SELECT outcome('DELETE FROM gk');
+DROP TRIGGER integrity_guard_delete ON gk;
+CREATE TRIGGER integrity_guard_delete AFTER DELETE ON gk FOR EACH ROW WHEN (false) EXECUTE FUNCTION integrity.guard_delete();
+SELECT * FROM guarded;
+SELECT integrity.add_guards('gk');
+SELECT * FROM guarded;
+SELECT outcome('DELETE FROM gk');
+DROP TRIGGER integrity_guard_update ON gk;
+CREATE TRIGGER integrity_guard_update AFTER UPDATE OF id ON gk FOR EACH ROW EXECUTE FUNCTION integrity.guard_update();
+SELECT * FROM guarded;
+SELECT integrity.add_guards('gk');
+SELECT * FROM guarded;
 -- The functions that find and rewrite elements, with other keys for each row.
 SELECT keys, integrity.contains_any(ids, keys), integrity.remove_elements(ids, keys, true) AS removed,
        integrity.null_elements(ids, keys) AS nulled, integrity.replace_elements(ids, keys, 9) AS replaced

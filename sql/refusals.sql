@@ -63,6 +63,24 @@ GRANT REFERENCES ON mine TO regress_refused;
 SELECT integrity.add_reference('theirs', 'ids', 'mine');
 DROP TABLE theirs, mine;
 
+-- A rule by hand looks at the rows that are there, unless it is a restore, or says that it is not valid. And whichever way it
+-- came, its index stays.
+CREATE TABLE hk (id int PRIMARY KEY);
+CREATE TABLE ht (ids int[]);
+INSERT INTO ht VALUES ('{1}');
+CREATE TRIGGER by_hand AFTER INSERT OR UPDATE ON ht FOR EACH ROW WHEN (integrity.refers(NEW.ids, (NULL::hk).id)) EXECUTE FUNCTION integrity.check_reference();
+\echo :SQLSTATE
+CREATE TRIGGER not_valid AFTER INSERT OR UPDATE ON ht FOR EACH ROW WHEN (integrity.refers(NEW.ids, (NULL::hk).id)) EXECUTE FUNCTION integrity.check_reference('not valid');
+ALTER TABLE hk DROP CONSTRAINT hk_pkey;
+\echo :SQLSTATE
+DROP TRIGGER not_valid ON ht;
+SET check_function_bodies = off;
+CREATE TRIGGER restored AFTER INSERT OR UPDATE ON ht FOR EACH ROW WHEN (integrity.refers(NEW.ids, (NULL::hk).id)) EXECUTE FUNCTION integrity.check_reference();
+RESET check_function_bodies;
+ALTER TABLE hk DROP CONSTRAINT hk_pkey;
+\echo :SQLSTATE
+DROP TABLE ht, hk;
+
 -- A rule that is not enforced cannot be valid.
 CREATE TABLE k (id int PRIMARY KEY) PARTITION BY RANGE (id);
 CREATE TABLE k1 PARTITION OF k FOR VALUES FROM (0) TO (10);
