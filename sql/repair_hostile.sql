@@ -112,6 +112,37 @@ SELECT integrity.execute_as_owner('mallory.q', 'SELECT ARRAY[$1]', 1::bigint);
 REFRESH MATERIALIZED VIEW hostile_m;
 \echo :SQLSTATE
 DROP MATERIALIZED VIEW hostile_m;
+-- 7. Figures for a run of somebody else's, and one more image for a run of one's own that is finished.
+SELECT max(run_id) AS run FROM integrity.run WHERE role_name = current_user \gset
+SET ROLE regress_mallory;
+INSERT INTO integrity.run_rule (run_id, referencing_table, rule_name, status) VALUES (:run, 'mallory.q', 'q_a_fkey', 'ok');
+\echo :SQLSTATE
+DROP TRIGGER escape ON mallory.q;
+ALTER TABLE mallory.q DISABLE TRIGGER q_a_fkey;
+UPDATE mallory.q SET a = '{1,9}';
+ALTER TABLE mallory.q ENABLE TRIGGER q_a_fkey;
+BEGIN;
+SELECT run_id AS run FROM integrity.repair('mallory.q', dry_run => false) \gset
+INSERT INTO integrity.change (run_id, referencing_table, rule_name, changed_table, before) VALUES (:run, 'mallory.q', 'q_a_fkey', 'mallory.q', '{}');
+\echo :SQLSTATE
+ROLLBACK;
+RESET ROLE;
+-- 8. A run that has changed a table of somebody else's, too, is not undone by half.
+SET ROLE regress_mallory;
+CREATE TABLE mallory.m (id int PRIMARY KEY, a int[]);
+INSERT INTO mallory.m VALUES (1, '{9}');
+SELECT integrity.add_reference('mallory.m', 'a', 'mallory.s', on_delete => 'delete row', not_valid => true);
+RESET ROLE;
+CREATE TABLE hostile_c (id int PRIMARY KEY, m int REFERENCES mallory.m ON DELETE CASCADE);
+INSERT INTO hostile_c VALUES (1, 1);
+SELECT run_id AS run, rows_deleted FROM integrity.repair('mallory.m', dry_run => false) \gset
+SET ROLE regress_mallory;
+\set VERBOSITY terse
+SELECT outcome, rows FROM integrity.undo(:run, dry_run => false);
+\echo :SQLSTATE
+RESET ROLE;
+SELECT changed_table, outcome, rows FROM integrity.undo(:run, dry_run => false);
+DROP TABLE hostile_c;
 DROP SCHEMA mallory CASCADE;
 DELETE FROM integrity.run WHERE run_id > :before;
 DROP ROLE regress_mallory;

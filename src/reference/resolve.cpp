@@ -148,10 +148,34 @@ is_one_of(Form_pg_index index, AttrNumber column)
 		index->indkey.values + index->indnkeyatts;
 }
 
+/* Which values this operator class takes for equal. */
+Oid
+equality_of(Oid opclass)
+{
+	return OidIsValid(opclass) ? get_opfamily_member(get_opclass_family(opclass), get_opclass_input_type(opclass),
+													 get_opclass_input_type(opclass), BTEqualStrategyNumber) : InvalidOid;
+}
+
+/* Does the index take the same strings for equal as the column does? */
+bool
+has_collation_of(Oid index, const Side &to)
+{
+	Oid			type;
+	int32		typmod;
+	Oid			collation;
+
+	get_atttypetypmodcoll(index, 1, &type, &typmod, &collation);
+	return collation == to.column.attcollation ||
+		(OidIsValid(collation) && OidIsValid(to.column.attcollation) &&
+		 get_collation_isdeterministic(collation) && get_collation_isdeterministic(to.column.attcollation));
+}
+
 /*
  * The index that makes FOR KEY SHARE mean something: only a unique index whose
  * key columns are just this one, for all rows, makes an UPDATE of the column
- * conflict with the lock.
+ * conflict with the lock. There may be several. One that takes other values for
+ * equal than the column does finds keys that are none: it must not be used, and
+ * must not be in the way of one that can be.
  *
  * One that is not valid is told as well, though it is refused: that of a
  * partitioned table is not valid before all its partitions have theirs.
@@ -165,6 +189,8 @@ find_unique_index(const Side &to, AttrNumber key, Oid referenced, Oid *index, Pr
 	Oid			unfinished = InvalidOid;
 	const char *unfit = nullptr;
 	bool		deferrable = false;
+	Oid			equality = equality_of(GetDefaultOpClass(to.base_type, BTREE_AM_OID));
+	Oid			other_equality = InvalidOid;	/* an index that is refused for that, later */
 
 	*index = InvalidOid;
 	foreach(cell, indexes)
@@ -189,8 +215,10 @@ find_unique_index(const Side &to, AttrNumber key, Oid referenced, Oid *index, Pr
 		}
 		else if (ours && !form->indimmediate)
 			deferrable = true;
+		else if (ours && pg::access_method_of(candidate) == BTREE_AM_OID && !has_collation_of(candidate, to))
+			unfit = "A unique index on it has another collation.";
 		else if (ours && pg::access_method_of(candidate) == BTREE_AM_OID)
-			*index = candidate;
+			(equality_of(get_index_column_opclass(candidate, 1)) == equality ? *index : other_equality) = candidate;
 		else if (form->indisunique && expression && unfit == nullptr && expression_has(tuple, key))
 			unfit = "A unique index on an expression does not protect the column.";
 		else if (form->indisunique && unfit == nullptr && is_one_of(form, key))
@@ -200,6 +228,8 @@ find_unique_index(const Side &to, AttrNumber key, Oid referenced, Oid *index, Pr
 	list_free(indexes);
 	table_close(rel, AccessShareLock);
 
+	if (!OidIsValid(*index))
+		*index = other_equality;
 	if (OidIsValid(*index))
 		return true;
 	*index = unfinished;

@@ -1,0 +1,119 @@
+SET client_min_messages = warning; CREATE EXTENSION IF NOT EXISTS integrity; RESET client_min_messages;
+-- What is refused although nothing is broken yet, and what takes keys away without a DELETE.
+\set VERBOSITY terse
+\set SHOW_CONTEXT never
+SET client_min_messages = warning;
+CREATE ROLE regress_refused;
+CREATE SCHEMA refusals;
+SET search_path = refusals, public;
+GRANT USAGE, CREATE ON SCHEMA refusals TO regress_refused;
+
+-- A unique index that compares in another way than the actions do: they would find other rows than it protects.
+CREATE TYPE amount AS (n numeric);
+CREATE TABLE amounts (a amount);
+CREATE UNIQUE INDEX ON amounts (a record_image_ops);
+CREATE TABLE sums (parts amount[]);
+SELECT integrity.add_reference('sums', 'parts', 'amounts', 'a');
+\echo :SQLSTATE
+CREATE UNIQUE INDEX ON amounts (a);
+SELECT integrity.add_reference('sums', 'parts', 'amounts', 'a');
+INSERT INTO amounts VALUES (ROW(1.0));
+INSERT INTO sums VALUES (ARRAY[ROW(1.00)]::amount[]);
+INSERT INTO sums VALUES (ARRAY[ROW(2)]::amount[]);
+\echo :SQLSTATE
+DELETE FROM amounts;
+\echo :SQLSTATE
+
+-- Nor does a second index, that comes later, get in the way of the first.
+CREATE UNIQUE INDEX ON amounts (a record_image_ops);
+INSERT INTO sums VALUES (ARRAY[ROW(1.00)]::amount[]);
+SELECT problem FROM integrity.reference WHERE referencing_table = 'sums'::regclass;
+-- The same with collations: to the column, A is another key than a.
+CREATE COLLATION any_case (provider = icu, locale = 'und-u-ks-level2', deterministic = false);
+CREATE TABLE words (w text);
+CREATE UNIQUE INDEX words_any_case ON words (w COLLATE any_case);
+CREATE TABLE texts (words text[]);
+\set VERBOSITY default
+SELECT integrity.add_reference('texts', 'words', 'words', 'w');
+\set VERBOSITY terse
+DROP INDEX words_any_case;
+ALTER TABLE words ADD PRIMARY KEY (w);
+SELECT integrity.add_reference('texts', 'words', 'words', 'w');
+CREATE UNIQUE INDEX words_any_case ON words (w COLLATE any_case);
+INSERT INTO words VALUES ('a');
+INSERT INTO texts VALUES ('{a}');
+INSERT INTO texts VALUES ('{A}');
+\echo :SQLSTATE
+DELETE FROM words;
+\echo :SQLSTATE
+SELECT references_checked, references_broken FROM public.integrity_report('texts');
+-- One that agrees with the column may be used, whatever its name.
+CREATE UNIQUE INDEX ON words (w COLLATE "C");
+INSERT INTO texts VALUES ('{a}');
+INSERT INTO texts VALUES ('{A}');
+\echo :SQLSTATE
+
+-- A rule that a superuser declares for an owner who may not reference the key: it could never fire.
+CREATE TABLE mine (id int PRIMARY KEY);
+CREATE TABLE theirs (ids int[]);
+ALTER TABLE theirs OWNER TO regress_refused;
+SELECT integrity.add_reference('theirs', 'ids', 'mine');
+\echo :SQLSTATE
+GRANT REFERENCES ON mine TO regress_refused;
+SELECT integrity.add_reference('theirs', 'ids', 'mine');
+DROP TABLE theirs, mine;
+
+-- A rule by hand looks at the rows that are there, unless it is a restore, or says that it is not valid. And whichever way it
+-- came, its index stays.
+CREATE TABLE hk (id int PRIMARY KEY);
+CREATE TABLE ht (ids int[]);
+INSERT INTO ht VALUES ('{1}');
+CREATE TRIGGER by_hand AFTER INSERT OR UPDATE ON ht FOR EACH ROW WHEN (integrity.refers(NEW.ids, (NULL::hk).id)) EXECUTE FUNCTION integrity.check_reference();
+\echo :SQLSTATE
+CREATE TRIGGER not_valid AFTER INSERT OR UPDATE ON ht FOR EACH ROW WHEN (integrity.refers(NEW.ids, (NULL::hk).id)) EXECUTE FUNCTION integrity.check_reference('not valid');
+ALTER TABLE hk DROP CONSTRAINT hk_pkey;
+\echo :SQLSTATE
+DROP TRIGGER not_valid ON ht;
+SET check_function_bodies = off;
+CREATE TRIGGER restored AFTER INSERT OR UPDATE ON ht FOR EACH ROW WHEN (integrity.refers(NEW.ids, (NULL::hk).id)) EXECUTE FUNCTION integrity.check_reference();
+RESET check_function_bodies;
+ALTER TABLE hk DROP CONSTRAINT hk_pkey;
+\echo :SQLSTATE
+DROP TABLE ht, hk;
+
+-- A rule that is not enforced cannot be valid.
+CREATE TABLE k (id int PRIMARY KEY) PARTITION BY RANGE (id);
+CREATE TABLE k1 PARTITION OF k FOR VALUES FROM (0) TO (10);
+CREATE TABLE k2 PARTITION OF k FOR VALUES FROM (10) TO (20);
+CREATE TABLE t (ids int[]);
+INSERT INTO k VALUES (1), (11);
+INSERT INTO t VALUES ('{1,11}');
+SELECT integrity.add_reference('t', 'ids', 'k', enforced => false, "deferrable" => true);
+SELECT integrity.validate_reference('t', 't_ids_fkey');
+\echo :SQLSTATE
+SELECT enforced, validated FROM integrity.reference WHERE referencing_table = 't'::regclass;
+ALTER TABLE t ENABLE TRIGGER t_ids_fkey;
+SELECT integrity.validate_reference('t', 't_ids_fkey');
+
+-- Keys that were deleted, and whose check is still to come, when their partition is detached: the check would go with it.
+BEGIN;
+SET CONSTRAINTS ALL DEFERRED;
+DELETE FROM k WHERE id = 1;
+ALTER TABLE k DETACH PARTITION k1;
+\echo :SQLSTATE
+ROLLBACK;
+-- A partition that goes with all that its owner has, or with its schema.
+ALTER TABLE k2 OWNER TO regress_refused;
+DROP OWNED BY regress_refused;
+\echo :SQLSTATE
+CREATE SCHEMA refusals_elsewhere;
+ALTER TABLE k1 SET SCHEMA refusals_elsewhere;
+DROP SCHEMA refusals_elsewhere CASCADE;
+\echo :SQLSTATE
+SELECT count(*) FROM k;
+UPDATE t SET ids = '{}';
+DROP OWNED BY regress_refused;
+DROP SCHEMA refusals_elsewhere CASCADE;
+SELECT count(*) FROM k;
+DROP SCHEMA refusals CASCADE;
+DROP ROLE regress_refused;
