@@ -25,7 +25,7 @@ fail() {
 sql() { "$PGBIN/psql" -X -q -A -t -v ON_ERROR_STOP=1 -v SHOW_CONTEXT=never "$@"; }
 
 make_server server
-start_server server synchronous_commit=off deadlock_timeout=50ms autovacuum_naptime=1s log_error_verbosity=verbose
+start_server server synchronous_commit=off deadlock_timeout=50ms autovacuum_naptime=1s log_error_verbosity=verbose session_preload_libraries=integrity
 use_server server
 sql >"$SCRATCH/setup.log" 2>&1 <<'SQL' || { cat "$SCRATCH/setup.log"; exit 1; }
 CREATE EXTENSION integrity;

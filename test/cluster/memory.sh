@@ -240,6 +240,8 @@ stays 1200 64 "CALL refused(%s);" "$((total / 10))"
 stays 1200 64 "CALL others(%s);" "$((total / 10))"
 stays 1200 64 "CALL savepoints(%s, true);" "$savepoints"
 stays 1200 64 "CALL savepoints(%s, false);" "$savepoints"
+top=$(ask "SELECT div(total_bytes, 1024) FROM pg_backend_memory_contexts WHERE name = 'TopMemoryContext';")
+[ "$top" -le 250 ] || fail "an idle session holds $top kB in TopMemoryContext"
 # Rules and plans that are replaced go; within one transaction plans do, and rules at its end.
 stays 1200 64 "CALL invalidations(%s, true);" 200
 stays 6000 64 "CALL invalidations(%s, false);" 200
