@@ -10,7 +10,10 @@ namespace
 {
 
 constexpr size_t ways = 4;
-constexpr size_t few_sets = 4096;
+
+/* 16 kB in every session for good; what is larger, half a MB or 8 MB, goes at the end of the transaction. */
+constexpr size_t few_sets = 128;
+constexpr size_t more_sets = 4096;
 constexpr size_t many_sets = 65536;
 
 /* One element; it is there if the epoch is the current one. */
@@ -29,6 +32,7 @@ struct FoundKeys
 	uint32		epoch;			/* 0 is no epoch */
 	uint64		epochs;			/* the same without going round */
 	uint32		turn;			/* which way of a full set is given up next */
+	size_t		given_up;		/* how many were, since the slots were made */
 	bool		has_callbacks;
 	size_t		sets;
 	Slot	   *slots;			/* sets * ways of them, made when first needed */
@@ -54,6 +58,16 @@ allocate(size_t sets)
 {
 	found.slots = static_cast<Slot *>(MemoryContextAllocZero(TopMemoryContext, sizeof(Slot) * sets * ways));
 	found.sets = sets;
+	found.given_up = 0;
+}
+
+/* What was remembered is forgotten. */
+void
+make_room(size_t sets)
+{
+	pfree(found.slots);
+	found.slots = nullptr;
+	allocate(sets);
 }
 
 void
@@ -62,7 +76,7 @@ at_transaction_end(XactEvent event, void *)
 	if (event != XACT_EVENT_COMMIT && event != XACT_EVENT_ABORT && event != XACT_EVENT_PREPARE)
 		return;
 	forget();
-	if (found.sets == many_sets)
+	if (found.sets > few_sets)
 	{
 		pfree(found.slots);
 		found.slots = nullptr;
@@ -152,7 +166,12 @@ remember_found_key(const Rule &rule, Datum element)
 	Slot	   *set = set_of(image);
 	Slot	   *slot = std::find_if(set, set + ways, [&](const Slot &each) { return each.epoch != found.epoch; });
 
-	if (slot == set + ways)
+	if (slot == set + ways && ++found.given_up > few_sets && found.sets == few_sets)
+	{
+		make_room(more_sets);
+		slot = set_of(image);
+	}
+	else if (slot == set + ways)
 		slot = set + found.turn++ % ways;
 	slot->epoch = found.epoch;
 	slot->length = static_cast<uint8>(image.size());
@@ -170,9 +189,7 @@ make_room_for_found_keys(const Rule &rule)
 {
 	if (found.sets == many_sets)
 		return;
-	pfree(found.slots);
-	found.slots = nullptr;
-	allocate(many_sets);
+	make_room(many_sets);
 	use_found_keys(rule);
 }
 

@@ -9,7 +9,7 @@
  * What is remembered is good for one rule and one command id. It is forgotten
  * when the command id moves (we may have deleted the key), when a
  * subtransaction is rolled back (its locks are gone), and at the end of the
- * transaction. It is a cache of fixed size: what does not fit is looked up.
+ * transaction. It is a cache of bounded size: what does not fit is looked up.
  */
 #pragma once
 

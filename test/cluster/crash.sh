@@ -24,7 +24,7 @@ fail() {
 sql() { "$PGBIN/psql" -X -q -A -t -v ON_ERROR_STOP=1 -v SHOW_CONTEXT=never "$@"; }
 is() { if [ "$2" = "$3" ]; then echo "ok: $1"; else fail "$1: got '$2', wanted '$3'"; fi; }
 
-start() { start_server server max_prepared_transactions=50 deadlock_timeout=50ms checkpoint_timeout=30s max_wal_size=32MB wal_keep_size=0; }
+start() { start_server server max_prepared_transactions=50 deadlock_timeout=50ms checkpoint_timeout=30s max_wal_size=32MB wal_keep_size=0 shared_preload_libraries=integrity; }
 make_server server
 start
 use_server server

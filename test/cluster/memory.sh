@@ -6,7 +6,7 @@
 #
 # Guards: memory of a call lives as long as the call; rules and plans that were replaced go at the end of the transaction.
 #
-# MEMORY_TRANSACTIONS says how many single-row transactions there are in all, 30,000 if nothing is said, and
+# MEMORY_TRANSACTIONS says how many single-row transactions there are in all, 20,000 if nothing is said, and
 # MEMORY_SAVEPOINTS how many savepoints.
 # Run by test/run, which gives PGBIN, SCRATCH and TOP. Exit 0 if all is well.
 set -euo pipefail
@@ -14,8 +14,8 @@ set -euo pipefail
 # shellcheck source=test/lib.sh
 source "$TOP/test/lib.sh"
 
-total=${MEMORY_TRANSACTIONS:-30000}
-savepoints=${MEMORY_SAVEPOINTS:-3000}
+total=${MEMORY_TRANSACTIONS:-20000}
+savepoints=${MEMORY_SAVEPOINTS:-2000}
 failures=0
 trap 'stop_server server immediate' EXIT
 trap 'exit 130' INT
@@ -238,12 +238,15 @@ stays 1200 64 "CALL checks(%s);" "$((total * 3 / 10))"
 stays 1200 64 "CALL guards(%s);" "$((total * 2 / 10))"
 stays 1200 64 "CALL refused(%s);" "$((total / 10))"
 stays 1200 64 "CALL others(%s);" "$((total / 10))"
+# Before anything that needs much memory for a while, and leaves it with the process.
+stays 1200 64 "CALL strangers(%s);" 400
 stays 1200 64 "CALL savepoints(%s, true);" "$savepoints"
 stays 1200 64 "CALL savepoints(%s, false);" "$savepoints"
+top=$(ask "SELECT div(total_bytes, 1024) FROM pg_backend_memory_contexts WHERE name = 'TopMemoryContext';")
+[ "$top" -le 250 ] || fail "an idle session holds $top kB in TopMemoryContext"
 # Rules and plans that are replaced go; within one transaction plans do, and rules at its end.
 stays 1200 64 "CALL invalidations(%s, true);" 200
 stays 6000 64 "CALL invalidations(%s, false);" 200
-stays 1200 64 "CALL strangers(%s);" 200
 stays 1200 64 "CALL reports(%s);" 20
 stays 1200 64 "CALL repairs(%s);" 10
 # The plans of foreign keys that were dropped stay with the session, and so do ours: no more of them than of those.
