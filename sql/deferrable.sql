@@ -332,8 +332,10 @@ BEGIN; DELETE FROM k WHERE id = 67; PREPARE TRANSACTION 'integrity_deferred';
 \echo :LAST_ERROR_SQLSTATE
 BEGIN; INSERT INTO d VALUES (70, '{99,1}'); INSERT INTO k VALUES (99); PREPARE TRANSACTION 'integrity_deferred';
 SET lock_timeout = '100ms';
+\set VERBOSITY terse
 DELETE FROM k WHERE id = 1;                        -- held FOR KEY SHARE by the prepared transaction
 \echo :LAST_ERROR_SQLSTATE
+\set VERBOSITY default
 RESET lock_timeout;
 COMMIT PREPARED 'integrity_deferred';
 SELECT n, ids FROM d WHERE n = 70;

@@ -294,6 +294,13 @@ sets_expression(const AlterTableCmd *command)
 #endif
 }
 
+/* From 19 on a row lock that finds its row deleted says so; before, that was an update to it. */
+#if PG_VERSION_NUM >= 190000
+inline constexpr bool lock_tells_deletion = true;
+#else
+inline constexpr bool lock_tells_deletion = false;
+#endif
+
 /* 18 brought virtual generated columns. */
 inline bool
 is_virtual_generated(Form_pg_attribute att)

@@ -250,9 +250,14 @@ lock_row(Probe *probe, Datum value)
 			/* A later command of our own transaction has taken it. */
 			return false;
 
-		case TM_Updated:
 		case TM_Deleted:
-			/* The wording is nodeLockRows.c's, for both. */
+			if (IsolationUsesXactSnapshot() && pg::lock_tells_deletion)
+				ereport(ERROR,
+						(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+						 errmsg("could not serialize access due to concurrent delete")));
+			[[fallthrough]];
+
+		case TM_Updated:
 			if (IsolationUsesXactSnapshot())
 				ereport(ERROR,
 						(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
