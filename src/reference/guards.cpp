@@ -69,7 +69,7 @@ watched_column(const char *condition)
 	bool		right = before->varno == PRS2_OLD_VARNO && after->varno == PRS2_NEW_VARNO &&
 		before->varattno == after->varattno;
 
-	return right ? before->varattno : -1;
+	return right ? before->varattno : AttrNumber{-1};
 }
 
 GuardTrigger
@@ -84,7 +84,7 @@ read_guard(Guard guard, HeapTuple tuple, TupleDesc desc)
 	heap_getattr(tuple, Anum_pg_trigger_tgoldtable, desc, &no_table);
 	trigger.guard = guard;
 	trigger.name = form->tgname;
-	trigger.column = unconditional ? 0 : watched_column(TextDatumGetCString(condition));
+	trigger.column = unconditional ? AttrNumber{0} : watched_column(TextDatumGetCString(condition));
 	trigger.complete = trigger.column >= 0 &&
 		is_guard_form(guard, form->tgtype, form->tgattr.dim1, unconditional, form->tgdeferrable);
 	trigger.enabled = rule_is_enforced(form->tgenabled);

@@ -69,7 +69,7 @@ public:
 			SET_VARSIZE(store.data(), store.size());
 		}
 		else
-			store = bytes.c_str();	/* up to the first zero byte */
+			store = bytes.substr(0, bytes.find('\0'));
 		return PointerGetDatum(store.data());
 	}
 
