@@ -1,6 +1,6 @@
 #!/bin/bash
-# Tables are altered while others write: rows that name keys come, change and go, keys are deleted, changed and made, and beside them
-# run REINDEX CONCURRENTLY, declare / validate / drop, ATTACH and DETACH on both sides, VACUUM FULL, CLUSTER and
+# Tables are altered while others write: rows that name keys come, change and go, keys are deleted, changed and made,
+# and beside them run REINDEX CONCURRENTLY, declare / validate / drop, ATTACH and DETACH on both sides, VACUUM FULL, CLUSTER and
 # CREATE INDEX CONCURRENTLY, all in loops. In the end plain SQL finds no broken reference, and no session has seen an error
 # other than these: a reference in the way (23503), 40001, 40P01, a unique key (23505), a partition that is away (23514); and of the
 # altering sessions what they run into when they meet.
