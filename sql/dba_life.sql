@@ -96,8 +96,10 @@ ALTER TABLE k DROP COLUMN code;
 ALTER TABLE r DROP COLUMN codes;
 \echo :SQLSTATE
 -- The type of a bound column cannot change under the rule either.
+\set VERBOSITY terse
 ALTER TABLE k ALTER COLUMN code TYPE int USING 1;
 \echo :SQLSTATE
+\set VERBOSITY default
 -- The unique constraint that the rule needs goes only with the rule, as with a foreign key; another one may go.
 ALTER TABLE k DROP CONSTRAINT k_code_key;
 \echo :SQLSTATE
