@@ -38,7 +38,7 @@ CREATE TABLE triggers_before AS SELECT * FROM my_triggers;
 CREATE TABLE rules_before AS SELECT * FROM rules;
 SELECT * FROM rules ORDER BY "table"::text, rule_name;
 
--- PostgreSQL's refusal, on both sides.
+-- PostgreSQL's refusal, on both sides. (Which of the triggers it names in its DETAIL is chance.)
 \set VERBOSITY terse
 ALTER TABLE student ALTER COLUMN id TYPE bigint;
 ALTER TABLE parent ALTER COLUMN kids TYPE bigint[];
