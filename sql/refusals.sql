@@ -74,6 +74,8 @@ CREATE TRIGGER not_valid AFTER INSERT OR UPDATE ON ht FOR EACH ROW WHEN (integri
 ALTER TABLE hk DROP CONSTRAINT hk_pkey;
 \echo :SQLSTATE
 DROP TRIGGER not_valid ON ht;
+CREATE TRIGGER system_column AFTER INSERT OR UPDATE ON ht FOR EACH ROW WHEN (integrity.refers(NEW.tableoid, (NULL::hk).id)) EXECUTE FUNCTION integrity.check_reference();
+\echo :SQLSTATE
 SET check_function_bodies = off;
 CREATE TRIGGER restored AFTER INSERT OR UPDATE ON ht FOR EACH ROW WHEN (integrity.refers(NEW.ids, (NULL::hk).id)) EXECUTE FUNCTION integrity.check_reference();
 RESET check_function_bodies;
