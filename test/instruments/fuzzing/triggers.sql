@@ -1,6 +1,7 @@
 -- Rules that nobody would write, by the thousand: CREATE TRIGGER with refers() in wrong places and with arguments at
 -- random, and rows of pg_trigger with tgargs of random bytes and tgqual of other nodes. What reads a rule may refuse it,
--- with any error but an internal one; of rows that were tampered with, with any. A crash is never right. To be run by test/instruments/fuzz, by a superuser, in a database of its own:
+-- with any error but an internal one; of rows that were tampered with, with any. A crash is never right.
+-- To be run by test/instruments/fuzz, by a superuser, in a database of its own:
 --   psql -v seconds=60 -v seed=0.5 -f triggers.sql
 \set ON_ERROR_STOP on
 SET client_min_messages = warning;
