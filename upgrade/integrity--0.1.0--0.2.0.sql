@@ -71,3 +71,58 @@ BEGIN
   RETURN integrity.index_advice(rule);
 END
 $$;
+
+-- Rows without a key, where a round that puts none back is the last.
+CREATE OR REPLACE FUNCTION integrity.undo_rows(
+  undo_id bigint, items integrity.net_change[], command text, look text, has_key boolean, search_path text,
+  INOUT unchecked integrity.unchecked_row[], INOUT left_alone integrity.left_alone[])
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+  most_rounds CONSTANT integer := 10;
+  rest integrity.net_change[] := items;
+  result record;
+  one integrity.net_change;
+  failed integrity.net_change[];
+  errors integrity.left_alone[];
+  progress boolean;
+BEGIN
+  LOOP
+    result := integrity.write_rows(undo_id, rest, command, search_path, unchecked);
+    unchecked := result.unchecked;
+    progress := pg_catalog.cardinality(result.rest) < pg_catalog.cardinality(rest);
+    rest := result.rest;
+    -- Where rows have no key, one may have become what another was.
+    EXIT WHEN has_key OR progress IS NOT TRUE OR pg_catalog.cardinality(rest) = 0;
+  END LOOP;
+
+  -- A row is in the way of the others: one by one then. A round may make room for
+  -- what failed in it before.
+  IF result.error IS NOT NULL THEN
+    failed := rest;
+    rest := '{}';
+    FOR round IN 1 .. most_rounds LOOP
+      progress := false;
+      errors := '{}';
+      FOREACH one IN ARRAY failed LOOP
+        result := integrity.write_rows(undo_id, ARRAY[one], command, search_path, unchecked);
+        unchecked := result.unchecked;
+        IF result.error IS NOT NULL THEN
+          errors := errors || (one.n, one.changed_table, one.row_key, result.error)::integrity.left_alone;
+        ELSE
+          progress := true;
+          rest := rest || result.rest;
+        END IF;
+      END LOOP;
+      EXIT WHEN NOT progress OR pg_catalog.cardinality(errors) = 0;
+      failed := ARRAY(SELECT u FROM pg_catalog.unnest(failed) AS u
+                       WHERE EXISTS (SELECT FROM pg_catalog.unnest(errors) AS e WHERE e.n = u.n));
+    END LOOP;
+    left_alone := left_alone || errors;
+  END IF;
+
+  IF pg_catalog.cardinality(rest) > 0 THEN
+    left_alone := left_alone || ARRAY(SELECT w FROM integrity.why_left_alone(rest, look, has_key, search_path) AS w);
+  END IF;
+END
+$$;

@@ -121,13 +121,16 @@ refuse_foreign_partition(Oid table)
 
 /*
  * pg_upgrade makes the parts of the extension one by one, its event triggers
- * last: when the rules were made nobody looked after what they depend on. That is
- * made up for when the event trigger itself joins the extension. The other
- * things are in the dump, or known from before.
+ * last: when the rules were made nobody looked after what they depend on. That
+ * is made up for when the event trigger itself joins the extension, and for
+ * rules of an older version when that is updated. The other things are in the
+ * dump, or known from before.
  */
 bool
 is_upgraded(Node *statement)
 {
+	if (IsA(statement, AlterExtensionStmt))
+		return strcmp(castNode(AlterExtensionStmt, statement)->extname, "integrity") == 0;
 	if (!IsA(statement, AlterExtensionContentsStmt))
 		return false;
 

@@ -19,6 +19,7 @@ depend_on_index(const Rule &rule)
 	ObjectAddressSet(trigger, TriggerRelationId, rule.trigger);
 	ObjectAddressSet(index, RelationRelationId, rule.index);
 	recordDependencyOn(&trigger, &index, DEPENDENCY_NORMAL);
+	CommandCounterIncrement();
 }
 
 bool
@@ -79,6 +80,7 @@ forget_row_type(Oid referenced)
 		if (is_rule)
 			deleteDependencyRecordsForSpecific(TriggerRelationId, lfirst_oid(cell), DEPENDENCY_NORMAL, TypeRelationId, row_type);
 	}
+	CommandCounterIncrement();	/* the next one to look must not find them again */
 }
 
 void

@@ -73,7 +73,12 @@ shows updated "insert or update on table \"t\" violates foreign key constraint \
   CREATE TEMP TABLE said (message text);
   DO \$\$ BEGIN INSERT INTO t (id, plain) VALUES (2, '{77}'); EXCEPTION WHEN foreign_key_violation THEN INSERT INTO said VALUES (SQLERRM); END \$\$;
   SELECT message FROM said"
+# What only the first version's module has done: rules depend on the row type and not on the index.
+sql updated -c "SET allow_system_table_mods = on" -c "DELETE FROM pg_depend WHERE classid = 'pg_trigger'::regclass AND refobjid = 'k_pkey'::regclass" \
+  -c "INSERT INTO pg_depend SELECT 'pg_trigger'::regclass, oid, 0, 'pg_type'::regclass, 'k'::regtype, 0, 'n' FROM pg_trigger WHERE tgrelid = 't'::regclass AND NOT tgisinternal"
 sql updated -c "ALTER EXTENSION integrity UPDATE"
+shows updated "0" "SELECT count(*) FROM integrity.reference WHERE NOT guarded"
+shows updated "0" "SELECT count(*) FROM pg_depend WHERE classid = 'pg_trigger'::regclass AND refclassid = 'pg_type'::regclass"
 shows updated "$current" "SELECT extversion FROM pg_extension WHERE extname = 'integrity'"
 
 contents fresh >"$SCRATCH/fresh.sql"
