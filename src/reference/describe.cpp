@@ -71,27 +71,27 @@ integrity_describe_rule(PG_FUNCTION_ARGS)
 	bool		known = OidIsValid(rule.referenced);
 	char	   *column = rule.column > 0 ? get_attname(rule.referencing, rule.column, true) : nullptr;
 	char	   *key = known ? get_attname(rule.referenced, rule.key, true) : nullptr;
-	auto		text = [&](int at, const char *value)
+	auto		put_text = [&](int at, const char *value)
 	{
 		nulls[at] = value == nullptr;
 		if (value)
 			values[at] = CStringGetTextDatum(value);
 	};
 
-	text(Kind, rule.is_array ? "array reference" : "reference");
-	text(ReferencingColumn, column);
-	text(ReferencedColumn, key);
+	put_text(Kind, rule.is_array ? "array reference" : "reference");
+	put_text(ReferencingColumn, column);
+	put_text(ReferencedColumn, key);
 	values[ReferencedTable] = ObjectIdGetDatum(rule.referenced);
 	nulls[ReferencedTable] = !known;
-	text(OnDeleteWord, known ? word_of(rule.options.on_delete) : nullptr);
-	text(OnUpdateWord, known ? word_of(rule.options.on_update) : nullptr);
-	text(OnEmptyWord, known ? word_of(rule.options.on_empty) : nullptr);
-	text(NullElements, !known ? nullptr : rule.options.reject_nulls ? "reject" : "allow");
-	text(DuplicateElements, !known ? nullptr : rule.options.reject_duplicates ? "reject" : "allow");
+	put_text(OnDeleteWord, known ? word_of(rule.options.on_delete) : nullptr);
+	put_text(OnUpdateWord, known ? word_of(rule.options.on_update) : nullptr);
+	put_text(OnEmptyWord, known ? word_of(rule.options.on_empty) : nullptr);
+	put_text(NullElements, !known ? nullptr : rule.options.reject_nulls ? "reject" : "allow");
+	put_text(DuplicateElements, !known ? nullptr : rule.options.reject_duplicates ? "reject" : "allow");
 	values[Enforced] = BoolGetDatum(is_enforced(rule));
 	values[Validated] = BoolGetDatum(works && !rule.options.not_valid);
 	values[Guarded] = BoolGetDatum(works && is_guarded(rule));
-	text(ProblemText, works ? nullptr : problem.message);
+	put_text(ProblemText, works ? nullptr : problem.message);
 
 	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls)));
 }

@@ -18,7 +18,7 @@ enum : uint64
 	HeaderKey = 1, RulesKey, ScanDescKey, ResultsKey, AreaKey
 };
 
-constexpr size_t area_size = 64 * 1024;	/* it grows by segments of its own */
+constexpr size_t area_size = size_t{64} * 1024;	/* it grows by segments of its own */
 
 struct SharedHeader
 {

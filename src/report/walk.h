@@ -56,7 +56,7 @@ struct Scratch
 };
 
 /* One array may have millions of elements, and each of them may be cast to something large. */
-constexpr Size call_memory = 256 * 1024;
+constexpr Size call_memory = Size{256} * 1024;
 
 inline void
 init_scratch(Scratch *scratch)
