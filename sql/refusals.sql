@@ -104,6 +104,14 @@ DELETE FROM k WHERE id = 1;
 ALTER TABLE k DETACH PARTITION k1;
 \echo :SQLSTATE
 ROLLBACK;
+-- Nor can another deferrable rule be declared meanwhile: its guard would be taken for the one that makes those checks.
+CREATE TABLE late (ids int[]);
+BEGIN;
+SET CONSTRAINTS ALL DEFERRED;
+DELETE FROM k WHERE id = 1;
+SELECT integrity.add_reference('late', 'ids', 'k', "deferrable" => true);
+\echo :SQLSTATE
+ROLLBACK;
 -- A partition that goes with all that its owner has, or with its schema.
 ALTER TABLE k2 OWNER TO regress_refused;
 DROP OWNED BY regress_refused;
