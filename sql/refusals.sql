@@ -83,6 +83,20 @@ ALTER TABLE hk DROP CONSTRAINT hk_pkey;
 \echo :SQLSTATE
 DROP TABLE ht, hk;
 
+-- Rows that were there before, with null and duplicate elements where these are rejected.
+CREATE TABLE sk (id int PRIMARY KEY);
+CREATE TABLE st (ids int[]);
+INSERT INTO sk VALUES (1), (2);
+INSERT INTO st VALUES ('{1,NULL}'), ('{2,2}');
+SELECT integrity.add_reference('st', 'ids', 'sk', null_elements => 'reject');
+\echo :SQLSTATE
+SELECT integrity.add_reference('st', 'ids', 'sk', duplicate_elements => 'reject');
+\echo :SQLSTATE
+SELECT integrity.add_reference('st', 'ids', 'sk', duplicate_elements => 'reject', not_valid => true);
+SELECT integrity.validate_reference('st', 'st_ids_fkey');
+\echo :SQLSTATE
+DROP TABLE st, sk;
+
 -- A rule that is not enforced cannot be valid.
 CREATE TABLE k (id int PRIMARY KEY) PARTITION BY RANGE (id);
 CREATE TABLE k1 PARTITION OF k FOR VALUES FROM (0) TO (10);
