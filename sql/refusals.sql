@@ -139,5 +139,15 @@ UPDATE t SET ids = '{}';
 DROP OWNED BY regress_refused;
 DROP SCHEMA refusals_elsewhere CASCADE;
 SELECT count(*) FROM k;
+-- But a table may go with all of its partitions: then the rules go, too.
+CREATE SCHEMA refusals_elsewhere;
+CREATE TABLE refusals_elsewhere.k (id int PRIMARY KEY) PARTITION BY RANGE (id);
+CREATE TABLE refusals_elsewhere.k1 PARTITION OF refusals_elsewhere.k FOR VALUES FROM (0) TO (10);
+INSERT INTO refusals_elsewhere.k VALUES (1);
+CREATE TABLE whole (ids int[]);
+INSERT INTO whole VALUES ('{1}');
+SELECT integrity.add_reference('whole', 'ids', 'refusals_elsewhere.k');
+DROP SCHEMA refusals_elsewhere CASCADE;
+SELECT count(*) FROM integrity.reference WHERE referencing_table = 'whole'::regclass;
 DROP SCHEMA refusals CASCADE;
 DROP ROLE regress_refused;

@@ -10,9 +10,9 @@ CREATE TABLE k (id int PRIMARY KEY);
 CREATE TABLE t (n int PRIMARY KEY, ids int[]);
 SELECT integrity.add_reference('t', 'ids', 'k', on_delete => 'delete row', not_valid => true);
 SET session_replication_role = replica;
-INSERT INTO t VALUES (1, '{9}'), (2, '{8,9}');
+INSERT INTO t VALUES (1, '{9}'), (2, '{99,9}');
 RESET session_replication_role;
--- Key 9 comes when the first row goes, and goes when both are gone. So only 8 is on record for the second row.
+-- Key 9 comes when the first row goes, and goes when both are gone. So only 99 is on record for the second row, which begins like 9.
 CREATE FUNCTION make_key() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
   INSERT INTO undo_record.k VALUES (9) ON CONFLICT DO NOTHING;
