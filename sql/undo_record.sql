@@ -24,5 +24,7 @@ SELECT row_key, broken FROM integrity.change WHERE run_id = :run_id ORDER BY cha
 DELETE FROM k;
 SELECT outcome, rows, row_key, reason FROM integrity.undo(:run_id, false);
 TABLE t ORDER BY n;
+-- Which errors are about a row, that is left alone then, and which end the undo.
+SELECT e, integrity.is_about_a_row(e) FROM unnest('{22003,23503,23505,23514,P0001,40001,40P01,42501,53200,55P03,57014,58030,XX000}'::text[]) AS e;
 DELETE FROM integrity.run WHERE run_id >= :run_id;
 DROP SCHEMA undo_record CASCADE;
