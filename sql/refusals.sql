@@ -158,6 +158,16 @@ CREATE TABLE pair_t (a int, b int, FOREIGN KEY (a, b) REFERENCES pair_k);
 CREATE TABLE pair_child () INHERITS (pair_t);
 INSERT INTO pair_child VALUES (9, 9);
 SELECT rule_name, references_checked, references_broken, status FROM public.integrity_report('pair_t');
+-- Rules that share a referenced table and not the keys, or not the way in which they are looked up: one report on all of them.
+CREATE TABLE shared_k (id int PRIMARY KEY, alt int UNIQUE, w text UNIQUE);
+CREATE TABLE shared_t (ids int[], alts int[], words text[], codes char(4)[]);
+INSERT INTO shared_k VALUES (1, 100, 'a'), (2, 200, 'b');
+INSERT INTO shared_t VALUES ('{1,2}', '{100,200}', '{a,b}', '{a,b}');
+SELECT integrity.add_reference('shared_t', 'ids', 'shared_k');
+SELECT integrity.add_reference('shared_t', 'alts', 'shared_k', 'alt');
+SELECT integrity.add_reference('shared_t', 'words', 'shared_k', 'w');
+SELECT integrity.add_reference('shared_t', 'codes', 'shared_k', 'w');
+SELECT rule_name, references_checked, references_broken, status FROM public.integrity_report('shared_t');
 -- But a table may go with all of its partitions: then the rules go, too.
 CREATE SCHEMA refusals_elsewhere;
 CREATE TABLE refusals_elsewhere.k (id int PRIMARY KEY) PARTITION BY RANGE (id);
