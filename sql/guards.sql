@@ -68,6 +68,7 @@ DELETE FROM t;
 -- A rule that cannot work stops TRUNCATE, too.
 DELETE FROM pg_depend WHERE classid = 'pg_trigger'::regclass AND refobjid = 'k_alt_key'::regclass;
 ALTER TABLE k DROP CONSTRAINT k_alt_key;
+SELECT rule_name, validated, problem FROM integrity.reference WHERE referencing_table = 't'::regclass ORDER BY 1;
 TRUNCATE k;
 \echo :SQLSTATE
 DELETE FROM k;

@@ -83,6 +83,33 @@ ALTER TABLE hk DROP CONSTRAINT hk_pkey;
 \echo :SQLSTATE
 DROP TABLE ht, hk;
 
+-- Rows that were there before, with null and duplicate elements where these are rejected.
+CREATE TABLE sk (id int PRIMARY KEY);
+CREATE TABLE st (ids int[]);
+INSERT INTO sk VALUES (1), (2);
+INSERT INTO st VALUES ('{1,NULL}'), ('{2,2}');
+SELECT integrity.add_reference('st', 'ids', 'sk', null_elements => 'reject');
+\echo :SQLSTATE
+SELECT integrity.add_reference('st', 'ids', 'sk', duplicate_elements => 'reject');
+\echo :SQLSTATE
+SELECT integrity.add_reference('st', 'ids', 'sk', duplicate_elements => 'reject', not_valid => true);
+SELECT integrity.validate_reference('st', 'st_ids_fkey');
+\echo :SQLSTATE
+-- Whoever may not read the column is not shown which element it was; SELECT on the column alone is enough.
+\set VERBOSITY default
+GRANT INSERT ON st TO regress_refused;
+SET ROLE regress_refused;
+INSERT INTO st VALUES ('{1,1}');
+INSERT INTO st VALUES ('{7}');
+RESET ROLE;
+GRANT SELECT (ids) ON st TO regress_refused;
+SET ROLE regress_refused;
+INSERT INTO st VALUES ('{1,1}');
+INSERT INTO st VALUES ('{7}');
+RESET ROLE;
+\set VERBOSITY terse
+DROP TABLE st, sk;
+
 -- A rule that is not enforced cannot be valid.
 CREATE TABLE k (id int PRIMARY KEY) PARTITION BY RANGE (id);
 CREATE TABLE k1 PARTITION OF k FOR VALUES FROM (0) TO (10);
@@ -104,6 +131,14 @@ DELETE FROM k WHERE id = 1;
 ALTER TABLE k DETACH PARTITION k1;
 \echo :SQLSTATE
 ROLLBACK;
+-- Nor can another deferrable rule be declared meanwhile: its guard would be taken for the one that makes those checks.
+CREATE TABLE late (ids int[]);
+BEGIN;
+SET CONSTRAINTS ALL DEFERRED;
+DELETE FROM k WHERE id = 1;
+SELECT integrity.add_reference('late', 'ids', 'k', "deferrable" => true);
+\echo :SQLSTATE
+ROLLBACK;
 -- A partition that goes with all that its owner has, or with its schema.
 ALTER TABLE k2 OWNER TO regress_refused;
 DROP OWNED BY regress_refused;
@@ -117,5 +152,31 @@ UPDATE t SET ids = '{}';
 DROP OWNED BY regress_refused;
 DROP SCHEMA refusals_elsewhere CASCADE;
 SELECT count(*) FROM k;
+-- What is read by a query does not cover what inherits from the table, either.
+CREATE TABLE pair_k (a int, b int, PRIMARY KEY (a, b));
+CREATE TABLE pair_t (a int, b int, FOREIGN KEY (a, b) REFERENCES pair_k);
+CREATE TABLE pair_child () INHERITS (pair_t);
+INSERT INTO pair_child VALUES (9, 9);
+SELECT rule_name, references_checked, references_broken, status FROM public.integrity_report('pair_t');
+-- Rules that share a referenced table and not the keys, or not the way in which they are looked up: one report on all of them.
+CREATE TABLE shared_k (id int PRIMARY KEY, alt int UNIQUE, w text UNIQUE);
+CREATE TABLE shared_t (ids int[], alts int[], words text[], codes char(4)[]);
+INSERT INTO shared_k VALUES (1, 100, 'a'), (2, 200, 'b');
+INSERT INTO shared_t VALUES ('{1,2}', '{100,200}', '{a,b}', '{a,b}');
+SELECT integrity.add_reference('shared_t', 'ids', 'shared_k');
+SELECT integrity.add_reference('shared_t', 'alts', 'shared_k', 'alt');
+SELECT integrity.add_reference('shared_t', 'words', 'shared_k', 'w');
+SELECT integrity.add_reference('shared_t', 'codes', 'shared_k', 'w');
+SELECT rule_name, references_checked, references_broken, status FROM public.integrity_report('shared_t');
+-- But a table may go with all of its partitions: then the rules go, too.
+CREATE SCHEMA refusals_elsewhere;
+CREATE TABLE refusals_elsewhere.k (id int PRIMARY KEY) PARTITION BY RANGE (id);
+CREATE TABLE refusals_elsewhere.k1 PARTITION OF refusals_elsewhere.k FOR VALUES FROM (0) TO (10);
+INSERT INTO refusals_elsewhere.k VALUES (1);
+CREATE TABLE whole (ids int[]);
+INSERT INTO whole VALUES ('{1}');
+SELECT integrity.add_reference('whole', 'ids', 'refusals_elsewhere.k');
+DROP SCHEMA refusals_elsewhere CASCADE;
+SELECT count(*) FROM integrity.reference WHERE referencing_table = 'whole'::regclass;
 DROP SCHEMA refusals CASCADE;
 DROP ROLE regress_refused;
