@@ -174,7 +174,11 @@ after() { # <what>
 		"$(sql -c "SELECT last_value FROM loose_id_seq") other rows"
 }
 postmaster() { head -n 1 "$SCRATCH/server/data/postmaster.pid"; }
-process() { sql -c "SELECT pid FROM pg_stat_activity WHERE $1 LIMIT 1"; }
+process() { # <condition>: waits until there is one, for a session may be between two statements
+	local pid=
+	until [ -n "$pid" ]; do pid=$(sql -c "SELECT pid FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND ($1) LIMIT 1"); done
+	echo "$pid"
+}
 
 start_load
 sleep "$load_seconds"
