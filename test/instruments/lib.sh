@@ -56,11 +56,12 @@ packages() {
 # Fetches the source of the distribution's PostgreSQL into $SCRATCH/postgresql. The lists of source packages are
 # made from the machine's own lists, in the scratch folder, so nothing of the machine is changed.
 fetch_source() {
-	local major=$1 folder=$SCRATCH/apt file
+	local major=$1 folder=$SCRATCH/apt file version versions
 	local options=(-o "Dir::State::lists=$folder/lists" -o "Dir::Etc::sourcelist=$folder/sources.list"
 		-o "Dir::Etc::sourceparts=$folder/parts" -o "Dir::Cache=$folder/cache" -o "APT::Sandbox::User=$(id -un)")
 	mkdir -p "$folder/lists/partial" "$folder/parts" "$folder/cache/archives/partial"
 	for file in /etc/apt/sources.list /etc/apt/sources.list.d/*; do
+		[ -e "$file" ] || continue
 		case $file in
 			*.list) sed -n 's/^deb /deb-src /p' "$file" >"$folder/parts/$(basename "$file")" ;;
 			*.sources) sed 's/^Types:.*/Types: deb-src/' "$file" >"$folder/parts/$(basename "$file")" ;;
@@ -69,7 +70,13 @@ fetch_source() {
 	: >"$folder/sources.list"
 	# A repository without sources is an error to apt; what counts is whether ours is found.
 	apt-get -qq "${options[@]}" update >"$folder/log" 2>&1 || true
-	(cd "$folder" && apt-get -qq "${options[@]}" source --download-only "postgresql-$major") >>"$folder/log" 2>&1 || true
+	# A mirror may list a version and not have it; the one of the release itself will do.
+	versions=$(apt-cache "${options[@]}" showsrc "postgresql-$major" 2>>"$folder/log" | sed -n 's/^Version: //p')
+	for version in $versions; do
+		if (cd "$folder" && apt-get -qq "${options[@]}" source --download-only "postgresql-$major=$version") >>"$folder/log" 2>&1; then
+			break
+		fi
+	done
 	file=$(find "$folder" -maxdepth 1 -name "postgresql-${major}_*.orig.tar.*" | head -n 1)
 	if [ -z "$file" ]; then
 		show "$folder/log" 10
