@@ -4,14 +4,11 @@
 #
 # Run by test/run, which gives PGBIN, OLDER_PGBIN, SCRATCH and TOP. Exit 0 if all is well; else 1, with every difference.
 set -euo pipefail
-: "${PGBIN:?}" "${OLDER_PGBIN:?}" "${SCRATCH:?}" "${TOP:?}"
-# shellcheck source=test/lib.sh
-source "$TOP/test/lib.sh"
+: "${OLDER_PGBIN:?}"
+# shellcheck source=test/cluster/common.sh
+source "${TOP:?}/test/cluster/common.sh"
 
 newer=$PGBIN
-trap 'stop_server old immediate 2>/dev/null || true; stop_server new immediate 2>/dev/null || true' EXIT
-trap 'exit 130' INT
-trap 'exit 143' TERM
 # shellcheck source=test/cluster/school.sh
 source "$TOP/test/cluster/school.sh"
 # shellcheck source=test/across/history.sh
@@ -51,7 +48,7 @@ try() {
 }
 in_sections() {
   local section
-  for section in pre-data data post-data; do "$PGBIN/pg_restore" -e --section=$section "$@" "$files/custom.dump" || return 1; done
+  for section in pre-data data post-data; do "$PGBIN/pg_restore" -e --section="$section" "$@" "$files/custom.dump" || return 1; done
 }
 # --disable-triggers enables all triggers of a table in the end, those of rules that were not enforced too.
 loaded_quietly() {
@@ -75,5 +72,4 @@ if grep 'ERROR:' "$files/loud.log" | grep -v 'violates foreign key constraint'; 
 shows regress_newer_loud 0 "SELECT count(*) FROM public.integrity_report() WHERE enforced AND status <> 'ok'"
 shows regress_newer_loud 40 "SELECT count(*) FROM student"
 
-[ "$failures" -eq 0 ] || { echo "dump_newer: $failures failed"; exit 1; }
-echo "dump_newer: ok"
+finish_test

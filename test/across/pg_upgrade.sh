@@ -5,14 +5,11 @@
 #
 # Run by test/run, which gives PGBIN, OLDER_PGBIN, SCRATCH and TOP. Exit 0 if all is well; else 1, with every difference.
 set -euo pipefail
-: "${PGBIN:?}" "${OLDER_PGBIN:?}" "${SCRATCH:?}" "${TOP:?}"
-# shellcheck source=test/lib.sh
-source "$TOP/test/lib.sh"
+: "${OLDER_PGBIN:?}"
+# shellcheck source=test/cluster/common.sh
+source "${TOP:?}/test/cluster/common.sh"
 
 newer=$PGBIN
-trap 'stop_server old immediate 2>/dev/null || true; stop_server new immediate 2>/dev/null || true' EXIT
-trap 'exit 130' INT
-trap 'exit 143' TERM
 # shellcheck source=test/cluster/school.sh
 source "$TOP/test/cluster/school.sh"
 # shellcheck source=test/across/history.sh
@@ -57,5 +54,4 @@ same $db members grants events
 sql $db -c "SET client_min_messages = error" -c "DROP EXTENSION integrity CASCADE" -c "CREATE EXTENSION integrity"
 shows $db 0 "SELECT count(*) FROM integrity.reference WHERE kind <> 'foreign key'"
 
-[ "$failures" -eq 0 ] || { echo "pg_upgrade: $failures failed"; exit 1; }
-echo "pg_upgrade: ok"
+finish_test

@@ -9,20 +9,10 @@
 # ALTER_SECONDS says how long, 10 if nothing is said, and in any case till all of it was done once.
 # Run by test/run, which gives PGBIN, SCRATCH and TOP. Exit 0 if all is well.
 set -euo pipefail
-: "${PGBIN:?}" "${SCRATCH:?}" "${TOP:?}"
-# shellcheck source=test/lib.sh
-source "$TOP/test/lib.sh"
+# shellcheck source=test/cluster/common.sh
+source "${TOP:?}/test/cluster/common.sh"
 
 seconds=${ALTER_SECONDS:-10}
-failures=0
-trap 'stop_server server immediate' EXIT
-trap 'exit 130' INT
-trap 'exit 143' TERM
-fail() {
-	echo "FAILED: $*"
-	failures=$((failures + 1))
-}
-sql() { "$PGBIN/psql" -X -q -A -t -v ON_ERROR_STOP=1 -v SHOW_CONTEXT=never "$@"; }
 
 make_server server
 start_server server synchronous_commit=off deadlock_timeout=50ms autovacuum_naptime=1s log_error_verbosity=verbose session_preload_libraries=integrity
@@ -225,8 +215,4 @@ done <"$SCRATCH/truth.sql"
 [ "$(sql -c "SELECT count(*) FROM integrity.reference WHERE enforced AND guarded AND problem IS NULL AND kind = 'array reference'")" = 4 ] ||
 	fail "rules: $(sql -c "SELECT * FROM integrity.reference")"
 
-[ "$failures" -eq 0 ] || {
-	echo "alter_live: $failures failed"
-	exit 1
-}
-echo "alter_live: ok"
+finish_test

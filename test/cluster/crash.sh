@@ -8,21 +8,11 @@
 #
 # Run by test/run, which gives PGBIN, SCRATCH and TOP. Exit 0 if all is well.
 set -euo pipefail
-: "${PGBIN:?}" "${SCRATCH:?}" "${TOP:?}"
-# shellcheck source=test/lib.sh
-source "$TOP/test/lib.sh"
+# shellcheck source=test/cluster/common.sh
+source "${TOP:?}/test/cluster/common.sh"
 
 load_seconds=${CRASH_SECONDS:-4} # of load before each crash
-failures=0
-trap 'rm -f "$SCRATCH/load"; stop_server server immediate' EXIT
-trap 'exit 130' INT
-trap 'exit 143' TERM
-fail() {
-	echo "FAILED: $*"
-	failures=$((failures + 1))
-}
-sql() { "$PGBIN/psql" -X -q -A -t -v ON_ERROR_STOP=1 -v SHOW_CONTEXT=never "$@"; }
-is() { if [ "$2" = "$3" ]; then echo "ok: $1"; else fail "$1: got '$2', wanted '$3'"; fi; }
+trap 'rm -f "$SCRATCH/load"; end_servers' EXIT
 
 start() { start_server server max_prepared_transactions=50 deadlock_timeout=50ms checkpoint_timeout=30s max_wal_size=32MB wal_keep_size=0 shared_preload_libraries=integrity; }
 make_server server
@@ -238,8 +228,4 @@ is 'the rules act: delete' "$(broken)" 0
 ! grep -E 'PANIC' "$SCRATCH/server/log" || fail 'see above'
 is 'crashes that were meant' "$(grep -c 'was terminated by signal' "$SCRATCH/server/log")" 2
 
-[ "$failures" -eq 0 ] || {
-	echo "crash: $failures failed"
-	exit 1
-}
-echo "crash: ok"
+finish_test

@@ -7,20 +7,9 @@
 #
 # Run by test/run, which gives PGBIN, SCRATCH and TOP. Exit 0 if all is well.
 set -euo pipefail
-: "${PGBIN:?}" "${SCRATCH:?}" "${TOP:?}"
-# shellcheck source=test/lib.sh
-source "$TOP/test/lib.sh"
+# shellcheck source=test/cluster/common.sh
+source "${TOP:?}/test/cluster/common.sh"
 
-failures=0
-trap 'stop_server server immediate' EXIT
-trap 'exit 130' INT
-trap 'exit 143' TERM
-fail() {
-	echo "FAILED: $*"
-	failures=$((failures + 1))
-}
-is() { if [ "$2" = "$3" ]; then echo "ok: $1"; else fail "$1: got '$2', wanted '$3'"; fi; }
-sql() { "$PGBIN/psql" -X -q -A -t -v ON_ERROR_STOP=1 -v SHOW_CONTEXT=never "$@"; }
 
 make_server server
 start_server server
@@ -72,8 +61,4 @@ for how in 'with triggers' '--disable-triggers' '--disable-triggers -j 2'; do
 	is "$how: a held key stays" "$(sql -d target -c '\set VERBOSITY sqlstate' -c "DELETE FROM z_key WHERE id = 5" 2>&1)" 'ERROR:  23503'
 done
 
-[ "$failures" -eq 0 ] || {
-	echo "data_only: $failures failed"
-	exit 1
-}
-echo "data_only: ok"
+finish_test

@@ -7,17 +7,11 @@
 #
 # Run by test/run, which gives PGBIN, PG_MAJOR, SCRATCH and TOP. SECONDS_OF_LOAD=<n> says how long. Exit 0 if all is well.
 set -euo pipefail
-: "${PGBIN:?}" "${SCRATCH:?}" "${TOP:?}"
-# shellcheck source=test/lib.sh
-source "$TOP/test/lib.sh"
+# shellcheck source=test/cluster/common.sh
+source "${TOP:?}/test/cluster/common.sh"
 
 seconds=${SECONDS_OF_LOAD:-25}
-failures=0
 sql() { "$PGBIN/psql" -X -q -A -t -v ON_ERROR_STOP=1 -v VERBOSITY=verbose -v SHOW_CONTEXT=never -d postgres "$@"; }
-fail() { echo "FAILED: $*"; failures=$((failures + 1)); }
-trap 'stop_server server immediate 2>/dev/null || true' EXIT
-trap 'exit 130' INT
-trap 'exit 143' TERM
 
 make_server server
 start_server server deadlock_timeout=50ms autovacuum_naptime=1s log_min_messages=warning max_connections=40
@@ -206,4 +200,4 @@ while IFS='|' read -r table column key; do
 done < <(sql -c "SELECT referencing_table, referencing_column, referenced_table FROM integrity.reference WHERE enforced AND validated ORDER BY 1, 2")
 n=$(sql -c "SELECT count(*) FROM integrity.reference WHERE enforced AND validated AND referencing_table IN ('t'::regclass, 'tp'::regclass) AND guarded")
 [ "$n" = 4 ] || fail "$n of the 4 rules that were there from the start are enforced, valid and guarded"
-[ "$failures" = 0 ]
+finish_test

@@ -9,13 +9,9 @@
 # Run by test/run, which gives PGBIN, SCRATCH and TOP. It makes a server of its own.
 # Exit 0 if all is well; else 1, after printing every difference.
 set -euo pipefail
-: "${PGBIN:?}" "${SCRATCH:?}" "${TOP:?}"
-# shellcheck source=test/lib.sh
-source "$TOP/test/lib.sh"
+# shellcheck source=test/cluster/common.sh
+source "${TOP:?}/test/cluster/common.sh"
 
-trap 'stop_server server immediate' EXIT
-trap 'exit 130' INT
-trap 'exit 143' TERM
 # shellcheck source=test/cluster/school.sh
 source "$TOP/test/cluster/school.sh"
 make_server server
@@ -81,5 +77,4 @@ shows regress_dump_mourned "t_ids_fkey|t|f|t|" "SELECT rule_name, enforced, vali
 refused regress_dump_mourned 23503 "INSERT INTO public.t VALUES ('{2}')"
 shows regress_dump_mourned "1|broken" "SELECT references_broken, status FROM public.integrity_report()"
 
-[ "$failures" -eq 0 ] || { echo "dump_restore: $failures failed"; exit 1; }
-echo "dump_restore: ok"
+finish_test

@@ -6,23 +6,17 @@
 # Run by test/run, which gives PGBIN, SCRATCH and TOP. It makes a server of its own.
 # Exit 0 if all is well; else 1, after printing every difference.
 set -euo pipefail
-: "${PGBIN:?}" "${SCRATCH:?}" "${TOP:?}"
-# shellcheck source=test/lib.sh
-source "$TOP/test/lib.sh"
+# shellcheck source=test/cluster/common.sh
+source "${TOP:?}/test/cluster/common.sh"
 
-failures=0
 current=$(sed -n "s/^default_version *= *'\(.*\)'/\1/p" "$TOP/integrity.control")
 sql() { "$PGBIN/psql" -X -q -A -t -v ON_ERROR_STOP=1 -v SHOW_CONTEXT=never -d "$1" "${@:2}"; }
-fail() { echo "FAILED: $*"; failures=$((failures + 1)); }
 # shows <database> <value> <query>: the last line that the statements print.
 shows() {
   local value
   value=$(sql "$1" -c "$3" 2>&1 | tail -n 1) || true
   [ "$value" = "$2" ] || fail "$1: $3: got '$value', expected '$2'"
 }
-trap 'stop_server server immediate' EXIT
-trap 'exit 130' INT
-trap 'exit 143' TERM
 make_server server
 start_server server
 use_server server
@@ -104,5 +98,4 @@ for database in fresh updated; do
   shows "$database" 0 "SELECT count(*) FROM pg_trigger WHERE NOT tgisinternal"
 done
 
-[ "$failures" -eq 0 ] || { echo "extension_update: $failures failed"; exit 1; }
-echo "extension_update: ok"
+finish_test

@@ -8,20 +8,10 @@
 # Run by test/run, which gives PGBIN, SCRATCH and TOP. It makes a server of its own. Exit 0 if all is well; else 1.
 # STORM_SECONDS is the length of the storm, 15 if it is not said.
 set -euo pipefail
-: "${PGBIN:?}" "${SCRATCH:?}" "${TOP:?}"
-# shellcheck source=test/lib.sh
-source "$TOP/test/lib.sh"
+# shellcheck source=test/cluster/common.sh
+source "${TOP:?}/test/cluster/common.sh"
 
 seconds=${STORM_SECONDS:-15}
-failures=0
-trap 'stop_server storm immediate' EXIT
-trap 'exit 130' INT
-trap 'exit 143' TERM
-fail() {
-	echo "FAILED: $*"
-	failures=$((failures + 1))
-}
-sql() { "$PGBIN/psql" -X -q -A -t -v ON_ERROR_STOP=1 -v SHOW_CONTEXT=never "$@"; }
 
 make_server storm
 start_server storm autovacuum=off deadlock_timeout=20ms
@@ -201,4 +191,4 @@ for what in writes reports alterations; do
 	[ "$(sql -c "SELECT COALESCE(sum(times), 0) >= 10 FROM done WHERE what = '$what'")" = t ] || fail "hardly any $what"
 done
 if grep -E 'TRAP|PANIC|was terminated by signal' "$SCRATCH/storm/log"; then fail "the server crashed"; fi
-[ "$failures" -eq 0 ]
+finish_test

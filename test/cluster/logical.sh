@@ -6,20 +6,9 @@
 #
 # Run by test/run, which gives PGBIN, SCRATCH and TOP. It makes two servers of its own. Exit 0 if all is well.
 set -euo pipefail
-: "${PGBIN:?}" "${SCRATCH:?}" "${TOP:?}"
-# shellcheck source=test/lib.sh
-source "$TOP/test/lib.sh"
+# shellcheck source=test/cluster/common.sh
+source "${TOP:?}/test/cluster/common.sh"
 
-failures=0
-trap 'stop_server subscriber immediate; stop_server publisher immediate' EXIT
-trap 'exit 130' INT
-trap 'exit 143' TERM
-fail() {
-	echo "FAILED: $*"
-	failures=$((failures + 1))
-}
-is() { if [ "$2" = "$3" ]; then echo "ok: $1"; else fail "$1: got '$2', wanted '$3'"; fi; }
-sql() { "$PGBIN/psql" -X -q -A -t -v ON_ERROR_STOP=1 -v SHOW_CONTEXT=never "$@"; }
 pub() { use_server publisher && sql "$@"; }
 sub() { use_server subscriber && sql "$@"; }
 both() { pub "$@" && sub "$@"; }
@@ -246,8 +235,4 @@ same 'the same, when the subscriber acts too' "SELECT string_agg(bare::text, ' '
 for each in publisher subscriber; do
 	! grep -E 'PANIC|was terminated by signal|cache lookup failed' "$SCRATCH/$each/log" || fail 'see above'
 done
-[ "$failures" -eq 0 ] || {
-	echo "logical: $failures failed"
-	exit 1
-}
-echo "logical: ok"
+finish_test

@@ -10,21 +10,11 @@
 # MEMORY_SAVEPOINTS how many savepoints.
 # Run by test/run, which gives PGBIN, SCRATCH and TOP. Exit 0 if all is well.
 set -euo pipefail
-: "${PGBIN:?}" "${SCRATCH:?}" "${TOP:?}"
-# shellcheck source=test/lib.sh
-source "$TOP/test/lib.sh"
+# shellcheck source=test/cluster/common.sh
+source "${TOP:?}/test/cluster/common.sh"
 
 total=${MEMORY_TRANSACTIONS:-20000}
 savepoints=${MEMORY_SAVEPOINTS:-2000}
-failures=0
-trap 'stop_server server immediate' EXIT
-trap 'exit 130' INT
-trap 'exit 143' TERM
-fail() {
-	echo "FAILED: $*"
-	failures=$((failures + 1))
-}
-sql() { "$PGBIN/psql" -X -q -A -t -v ON_ERROR_STOP=1 -v SHOW_CONTEXT=never "$@"; }
 
 make_server server
 start_server server synchronous_commit=off autovacuum_naptime=1s max_wal_size=4GB shared_buffers=64MB
@@ -292,8 +282,4 @@ for protocol in simple extended prepared; do
 	[ "$((last - first))" -le 1200 ] || fail "pgbench -M $protocol: the backend grows"
 done
 
-[ "$failures" -eq 0 ] || {
-	echo "memory: $failures failed"
-	exit 1
-}
-echo "memory: ok"
+finish_test

@@ -7,20 +7,9 @@
 #
 # Run by test/run, which gives PGBIN, SCRATCH and TOP. It makes two servers of its own. Exit 0 if all is well.
 set -euo pipefail
-: "${PGBIN:?}" "${SCRATCH:?}" "${TOP:?}"
-# shellcheck source=test/lib.sh
-source "$TOP/test/lib.sh"
+# shellcheck source=test/cluster/common.sh
+source "${TOP:?}/test/cluster/common.sh"
 
-failures=0
-trap 'stop_server standby immediate 2>/dev/null || true; stop_server primary immediate 2>/dev/null || true' EXIT
-trap 'exit 130' INT
-trap 'exit 143' TERM
-fail() {
-	echo "FAILED: $*"
-	failures=$((failures + 1))
-}
-is() { if [ "$2" = "$3" ]; then echo "ok: $1"; else fail "$1: got '$2', wanted '$3'"; fi; }
-sql() { "$PGBIN/psql" -X -q -A -t -v ON_ERROR_STOP=1 -v SHOW_CONTEXT=never "$@"; }
 error() { (sql -c '\set VERBOSITY verbose' -c "$1" 2>&1 || true) | sed -n 's/^ERROR: *//p' | head -n 1; }
 follows() { # the standby has what the primary has
 	local lsn tries=300
@@ -152,8 +141,4 @@ is 'declare' "$(sql -c "SET client_min_messages = error" -c "SELECT integrity.ad
 is 'load on the new primary' "$(broken)" 0
 ! grep -E 'PANIC|was terminated by signal|cache lookup failed' "$SCRATCH/standby/log" || fail 'see above'
 
-[ "$failures" -eq 0 ] || {
-	echo "promotion: $failures failed"
-	exit 1
-}
-echo "promotion: ok"
+finish_test

@@ -6,19 +6,12 @@
 #
 # Run by test/run, which gives PGBIN, SCRATCH and TOP. Exit 0 if all is well.
 set -euo pipefail
-: "${PGBIN:?}" "${SCRATCH:?}" "${TOP:?}"
-# shellcheck source=test/lib.sh
-source "$TOP/test/lib.sh"
+# shellcheck source=test/cluster/common.sh
+source "${TOP:?}/test/cluster/common.sh"
 
 rows=${ROWS:-120000}
-failures=0
 sql() { "$PGBIN/psql" -X -q -A -t -v ON_ERROR_STOP=1 -v SHOW_CONTEXT=never -d postgres "$@"; }
-fail() { echo "FAILED: $*"; failures=$((failures + 1)); }
 # is <what> <got> <wanted>
-is() { if [ "$2" = "$3" ]; then echo "ok: $1"; else fail "$1: got '$2', wanted '$3'"; fi; }
-trap 'stop_server server immediate 2>/dev/null || true' EXIT
-trap 'exit 130' INT
-trap 'exit 143' TERM
 
 hash() { sql -c "SELECT md5(string_agg(t::text, '|' ORDER BY id)) FROM parents t"; }
 broken() { sql -c "SELECT references_broken FROM integrity_report('parents')"; }
@@ -156,4 +149,4 @@ for run in $(sql -c "SELECT run_id FROM integrity.run WHERE kind = 'repair' ORDE
 done
 is 'undo of all three: the table is as in the beginning' "$(hash)" "$before"
 
-[ "$failures" -eq 0 ] || exit 1
+finish_test

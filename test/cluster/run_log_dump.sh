@@ -7,23 +7,17 @@
 # Run by test/run, which gives PGBIN, SCRATCH and TOP. It makes a server of its own.
 # Exit 0 if all is well; else 1, after printing every difference.
 set -euo pipefail
-: "${PGBIN:?}" "${SCRATCH:?}" "${TOP:?}"
-# shellcheck source=test/lib.sh
-source "$TOP/test/lib.sh"
+# shellcheck source=test/cluster/common.sh
+source "${TOP:?}/test/cluster/common.sh"
 
-failures=0
 files=$SCRATCH/files
 
 sql() { "$PGBIN/psql" -X -q -A -t -v ON_ERROR_STOP=1 -v SHOW_CONTEXT=never -d "$1" "${@:2}"; }
-trap 'stop_server server immediate' EXIT
-trap 'exit 130' INT
-trap 'exit 143' TERM
 mkdir "$files"
 make_server server
 start_server server
 use_server server
 
-fail() { echo "FAILED: $*"; failures=$((failures + 1)); }
 fresh() { sql postgres -c "CREATE DATABASE $1 TEMPLATE template0"; }
 
 fresh regress_log_source
@@ -126,5 +120,4 @@ if restored regress_log_schema "$PGBIN/pg_restore" -e --schema-only -d regress_l
     "$PGBIN/pg_restore" -e --data-only -d regress_log_schema "$files/custom.dump"; then works regress_log_schema; fi
 fi
 
-[ "$failures" -eq 0 ] || { echo "run_log_dump: $failures failed"; exit 1; }
-echo "run_log_dump: ok"
+finish_test

@@ -6,19 +6,9 @@
 # Run by test/run, which gives PGBIN, SCRATCH and TOP. It makes a server of its own. Exit 0 if all is well; else 1.
 # The times are printed. An idle machine needs less than 100 ms; the test allows a second, for machines that are not.
 set -euo pipefail
-: "${PGBIN:?}" "${SCRATCH:?}" "${TOP:?}"
-# shellcheck source=test/lib.sh
-source "$TOP/test/lib.sh"
+# shellcheck source=test/cluster/common.sh
+source "${TOP:?}/test/cluster/common.sh"
 
-failures=0
-trap 'stop_server server immediate' EXIT
-trap 'exit 130' INT
-trap 'exit 143' TERM
-fail() {
-	echo "FAILED: $*"
-	failures=$((failures + 1))
-}
-sql() { "$PGBIN/psql" -X -q -A -t -v ON_ERROR_STOP=1 -v SHOW_CONTEXT=never "$@"; }
 make_server server
 # With mmap a segment is a file, which can be counted.
 start_server server autovacuum=off dynamic_shared_memory_type=mmap shared_buffers=128MB
@@ -179,8 +169,4 @@ grep -qE 'ok|terminat|lost connection|unknown' "$SCRATCH/victim.out" || fail "a 
 [ "$(segments)" = "$segments_before" ] || fail "$(segments) shared memory segments, before: $segments_before"
 [ "$(sql -c "SELECT count(*) FROM pg_locks WHERE relation::regclass::text IN ('ref', 'key')")" = 0 ] || fail "locks are left"
 
-[ "$failures" -eq 0 ] || {
-	echo "scan_cancel: $failures failed"
-	exit 1
-}
-echo "scan_cancel: ok"
+finish_test

@@ -6,9 +6,8 @@
 # Run by test/run, which gives PGBIN, SCRATCH and TOP. It makes a server of its own. Exit 0 if all is well, 77 if there
 # is no room for it; else 1, after saying what was wrong.
 set -euo pipefail
-: "${PGBIN:?}" "${SCRATCH:?}" "${TOP:?}"
-# shellcheck source=test/lib.sh
-source "$TOP/test/lib.sh"
+# shellcheck source=test/cluster/common.sh
+source "${TOP:?}/test/cluster/common.sh"
 
 free_kb=$(df --output=avail -k "$SCRATCH" | tail -n 1)
 if [ "$free_kb" -lt $((6 * 1024 * 1024)) ]; then
@@ -20,19 +19,11 @@ if ! grep -q '^RssAnon' /proc/self/status || [ ! -e "/proc/$$/task/$$/children" 
 	exit 77
 fi
 
-failures=0
-trap 'stop_server server immediate' EXIT
-trap 'exit 130' INT
-trap 'exit 143' TERM
 make_server server
 start_server server shared_buffers=64MB max_wal_size=4GB autovacuum=off log_temp_files=0 log_min_messages=log
 use_server server
 postmaster=$(head -n 1 "$SCRATCH/server/data/postmaster.pid")
 sql() { "$PGBIN/psql" -X -q -A -t -v ON_ERROR_STOP=1 "$@"; }
-fail() {
-	echo "FAILED: $*"
-	failures=$((failures + 1))
-}
 
 sql >/dev/null <<'SQL'
 SET client_min_messages = warning; SET maintenance_work_mem = '256MB';
@@ -138,8 +129,4 @@ measured "a million broken elements of one row" 4 0 "$(report long_ref)" "$long"
 measured "listing a million elements of one row" 4 0 "SELECT count(*) FROM integrity.scan_broken((SELECT oid FROM pg_trigger WHERE tgname = 'long_ref_ids_fkey'), 0, false);" \
 	"1000000" yes
 
-[ "$failures" -eq 0 ] || {
-	echo "scan_memory: $failures failed"
-	exit 1
-}
-echo "scan_memory: ok"
+finish_test

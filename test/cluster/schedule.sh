@@ -8,11 +8,9 @@
 # Run by test/run, which gives PGBIN, SCRATCH and TOP. It makes a server of its own. Waits for pg_cron, whose
 # finest time is a minute up to 1.4. Exit 0 if all is well, 77 without pg_cron; else 1, after printing every difference.
 set -euo pipefail
-: "${PGBIN:?}" "${SCRATCH:?}" "${TOP:?}"
-# shellcheck source=test/lib.sh
-source "$TOP/test/lib.sh"
+# shellcheck source=test/cluster/common.sh
+source "${TOP:?}/test/cluster/common.sh"
 
-failures=0
 sql() { "$PGBIN/psql" -X -q -A -t -v ON_ERROR_STOP=1 -v SHOW_CONTEXT=never -v VERBOSITY=verbose "$@" 2>&1; }
 # is <what> <expected> <got>
 is() {
@@ -31,10 +29,7 @@ like() {
 		esac
 	done
 }
-trap 'stop_server server immediate 2>/dev/null || true' EXIT
 trap 'echo "FAILED: line $LINENO"' ERR
-trap 'exit 130' INT
-trap 'exit 143' TERM
 
 make_server server
 start_server server

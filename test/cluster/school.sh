@@ -1,13 +1,11 @@
 # A database with rules of every kind, and what a copy of it must have in common with it. To be sourced, after
-# test/lib.sh, by tests of dumps and upgrades. They have a server, and a folder $files; $failures counts what failed.
+# test/cluster/common.sh, by tests of dumps and upgrades. They have a server, and a folder $files.
 # shellcheck shell=bash
 
-failures=0
 files=$SCRATCH/files
 mkdir "$files"
 
 sql() { "$PGBIN/psql" -X -q -A -t -v ON_ERROR_STOP=1 -v SHOW_CONTEXT=never -d "$1" "${@:2}"; }
-fail() { echo "FAILED: $*"; failures=$((failures + 1)); }
 fresh() {  # a new, empty database
   sql postgres -c "CREATE DATABASE $1 TEMPLATE template0"
 }

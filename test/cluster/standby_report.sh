@@ -4,19 +4,9 @@
 #
 # Run by test/run, which gives PGBIN, SCRATCH and TOP. It makes two servers of its own. Exit 0 if all is well; else 1.
 set -euo pipefail
-: "${PGBIN:?}" "${SCRATCH:?}" "${TOP:?}"
-# shellcheck source=test/lib.sh
-source "$TOP/test/lib.sh"
+# shellcheck source=test/cluster/common.sh
+source "${TOP:?}/test/cluster/common.sh"
 
-failures=0
-trap 'stop_server standby immediate; stop_server primary immediate' EXIT
-trap 'exit 130' INT
-trap 'exit 143' TERM
-fail() {
-	echo "FAILED: $*"
-	failures=$((failures + 1))
-}
-sql() { "$PGBIN/psql" -X -q -A -t -v ON_ERROR_STOP=1 -v SHOW_CONTEXT=never "$@"; }
 
 make_server primary
 start_server primary autovacuum=off
@@ -76,8 +66,4 @@ grep -q 'with 2 of 2 parallel workers' <<<"$launched" || fail "no workers on the
 refused=$(sql -c "SELECT integrity.validate_reference('ref', 'ref_ids_fkey')" 2>&1 || true)
 grep -q 'during recovery\|read-only' <<<"$refused" || fail "validation on the standby: $refused"
 
-[ "$failures" -eq 0 ] || {
-	echo "standby_report: $failures failed"
-	exit 1
-}
-echo "standby_report: ok"
+finish_test

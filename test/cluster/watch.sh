@@ -7,23 +7,13 @@
 # Run by test/run, which gives PGBIN, SCRATCH and TOP. It makes a server of its own.
 # Exit 0 if all is well, 77 without pg_prove or xmllint; else 1, after printing every difference.
 set -euo pipefail
-: "${PGBIN:?}" "${SCRATCH:?}" "${TOP:?}"
-# shellcheck source=test/lib.sh
-source "$TOP/test/lib.sh"
+# shellcheck source=test/cluster/common.sh
+source "${TOP:?}/test/cluster/common.sh"
 for tool in pg_prove xmllint; do
 	command -v "$tool" >/dev/null || { echo "no $tool here"; exit 77; }
 done
 
-failures=0
-sql() { "$PGBIN/psql" -X -q -A -t -v ON_ERROR_STOP=1 -v SHOW_CONTEXT=never "$@"; }
-fail() {
-	echo "FAILED: $*"
-	failures=$((failures + 1))
-}
 is() { [ "$2" = "$3" ] || fail "$1: expected $2, got $3"; }
-trap 'stop_server server immediate' EXIT
-trap 'exit 130' INT
-trap 'exit 143' TERM
 make_server server
 start_server server
 use_server server
@@ -135,4 +125,4 @@ is "what was accepted and recorded" "$(sql -c "$what")" "$(sql -d restored -c "$
 is "nothing about a table that is gone" "2" "$(sql -d restored -c "SELECT count(*) FROM integrity.accepted")"
 sql -d restored -c "SELECT integrity.record_report()" >/dev/null || fail "recording goes on after a restore"
 
-[ "$failures" -eq 0 ] || exit 1
+finish_test
