@@ -96,10 +96,10 @@ checked_server() {
 	fi
 	local major=${PG_MAJOR:-15} log=$SCRATCH/postgresql.log
 	packages gcc=gcc g++=g++ make=make bison=bison flex=flex pkg-config=pkg-config perl=perl bzip2=bzip2 \
-		/usr/include/unicode/ucol.h=libicu-dev /usr/include/valgrind/memcheck.h=valgrind
+		/usr/include/unicode/ucol.h=libicu-dev /usr/include/libxml2/libxml/parser.h=libxml2-dev /usr/include/valgrind/memcheck.h=valgrind
 	say "== PostgreSQL $major from its source package, with assertions"
 	fetch_source "$major"
-	if ! (cd "$SCRATCH/postgresql" && ./configure --prefix="$SCRATCH/pg" --enable-cassert --enable-debug --with-icu \
+	if ! (cd "$SCRATCH/postgresql" && ./configure --prefix="$SCRATCH/pg" --enable-cassert --enable-debug --with-icu --with-libxml \
 		--without-readline --without-zlib CPPFLAGS=-DUSE_VALGRIND CFLAGS='-O1 -g') >"$log" 2>&1 ||
 		! watched "$log" make -s -C "$SCRATCH/postgresql" -j "$(nproc)" all ||
 		! watched "$log" make -s -C "$SCRATCH/postgresql" install ||
