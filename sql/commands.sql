@@ -139,6 +139,33 @@ SELECT * FROM seen;
 SELECT integrity.add_guards('k');
 SELECT * FROM seen;
 ALTER TABLE k DROP CONSTRAINT k_pkey;
+-- There may be two, and the rule is tied to one of them.
+CREATE UNIQUE INDEX k_again ON k (id);
+SELECT * FROM seen;
+DROP INDEX k_again;
+-- pg_upgrade makes the triggers before the extension has its event triggers: rules are tied when those are added to it, once.
+CREATE VIEW tied AS SELECT tgrelid::regclass AS referencing, count(d.*) FROM pg_trigger t
+  LEFT JOIN pg_depend d ON d.classid = 'pg_trigger'::regclass AND d.objid = t.oid AND d.refobjid = 'k_pkey'::regclass
+ WHERE tgrelid IN ('t'::regclass, 'rp'::regclass) AND tgfoid = 'integrity.check_reference'::regproc GROUP BY 1;
+SET allow_system_table_mods = on;
+DELETE FROM pg_depend WHERE classid = 'pg_trigger'::regclass AND refobjid = 'k_pkey'::regclass
+   AND objid IN (SELECT oid FROM pg_trigger WHERE tgrelid = 't'::regclass);
+RESET allow_system_table_mods;
+SELECT * FROM tied ORDER BY referencing::text;
+ALTER EXTENSION integrity DROP EVENT TRIGGER integrity_complete_rule;
+SELECT * FROM tied ORDER BY referencing::text;
+ALTER EXTENSION integrity ADD EVENT TRIGGER integrity_complete_rule;
+SELECT * FROM tied ORDER BY referencing::text;
+SELECT * FROM seen;
+-- What a trigger that is no rule depends on is left to it.
+CREATE TRIGGER no_rule BEFORE UPDATE ON t FOR EACH ROW WHEN (NEW.ids <> ARRAY[(NULL::k).id])
+  EXECUTE FUNCTION suppress_redundant_updates_trigger();
+CREATE TABLE another (ids int[]);
+SELECT integrity.add_reference('another', 'ids', 'k');
+SELECT t.tgname FROM pg_depend d JOIN pg_trigger t ON t.oid = d.objid AND d.classid = 'pg_trigger'::regclass
+ WHERE d.refclassid = 'pg_type'::regclass AND d.refobjid = 'k'::regtype;
+DROP TRIGGER no_rule ON t;
+DROP TABLE another;
 
 -- 6. From PostgreSQL 17 on a generated column may get another expression: every row refers to something else. Older ones
 -- have nothing to show, and must say the same.
@@ -163,6 +190,63 @@ SELECT as_expected('ALTER TABLE made_key ALTER COLUMN id SET EXPRESSION AS (base
 SELECT as_expected($$SELECT integrity.alter_table('made_key', 'ALTER COLUMN id SET EXPRESSION AS (base + 1)')$$, '23503');
 SELECT as_expected($$SELECT integrity.alter_table('made_key', 'ALTER COLUMN id SET EXPRESSION AS (base * 1)')$$, 'done');
 SELECT ids FROM made; SELECT id FROM made_key;
+
+-- 7. What goes with a table, a schema or a type, and what stays.
+CREATE ROLE regress_commands_owner;
+CREATE ROLE regress_commands_other;
+CREATE SCHEMA commands_parts AUTHORIZATION regress_commands_owner;
+GRANT USAGE ON SCHEMA commands, commands_parts TO regress_commands_owner, regress_commands_other;
+CREATE TABLE dk (id int PRIMARY KEY) PARTITION BY RANGE (id);
+CREATE TABLE commands_parts.dk1 PARTITION OF dk FOR VALUES FROM (0) TO (10);
+CREATE TABLE commands_parts.dk2 PARTITION OF dk FOR VALUES FROM (10) TO (20) PARTITION BY RANGE (id);
+CREATE TABLE commands_parts.dk3 PARTITION OF commands_parts.dk2 FOR VALUES FROM (10) TO (20);
+CREATE TABLE dt (ids int[]);
+SELECT integrity.add_reference('dt', 'ids', 'dk');
+INSERT INTO dk VALUES (1), (11);
+INSERT INTO dt VALUES ('{1,11}');
+-- A partition that has partitions.
+DROP TABLE commands_parts.dk2;
+-- Whoever owns the schema may drop what is in it.
+SET ROLE regress_commands_owner;
+DROP TABLE commands_parts.dk1;
+RESET ROLE;
+-- Whoever may not do it is told so, and nothing of who refers to the keys.
+ALTER EXTENSION plpgsql ADD TABLE commands_parts.dk1;
+CREATE ACCESS METHOD commands_heap TYPE TABLE HANDLER heap_tableam_handler;
+CREATE TABLE dk4 (id int NOT NULL PRIMARY KEY) USING commands_heap;
+ALTER TABLE dk ATTACH PARTITION dk4 FOR VALUES FROM (20) TO (30);
+INSERT INTO dk VALUES (21);
+INSERT INTO dt VALUES ('{21}');
+SET ROLE regress_commands_other;
+\set VERBOSITY sqlstate
+DROP TABLE commands_parts.dk2;
+ALTER TABLE commands_parts.dk1 SET UNLOGGED;
+DROP SCHEMA commands_parts CASCADE;
+DROP EXTENSION plpgsql CASCADE;
+DROP ACCESS METHOD commands_heap CASCADE;
+DROP OWNED BY regress_commands_owner CASCADE;
+\set VERBOSITY terse
+RESET ROLE;
+ALTER EXTENSION plpgsql DROP TABLE commands_parts.dk1;
+-- DROP OWNED takes privileges away as well, and not what they are for.
+GRANT SELECT ON commands_parts.dk1 TO regress_commands_other;
+DROP OWNED BY regress_commands_other CASCADE;
+-- With a type goes a column, not its table: neither the partition, nor the rule of the referencing table.
+CREATE TYPE commands_parts.pair AS (a int);
+ALTER TABLE dt ADD COLUMN p commands_parts.pair;
+DROP SCHEMA commands_parts CASCADE;
+CREATE SCHEMA commands_types;
+CREATE TYPE commands_types.pair AS (a int);
+ALTER TABLE dk ADD COLUMN p commands_types.pair;
+DROP SCHEMA commands_types CASCADE;
+SELECT * FROM dk ORDER BY id;
+SELECT count(*) FROM integrity.reference WHERE referencing_table = 'dt'::regclass;
+DROP TABLE dt;
+DROP SCHEMA commands_parts CASCADE;
+DROP TABLE dk;
+DROP ACCESS METHOD commands_heap;
+DROP OWNED BY regress_commands_owner;
+DROP ROLE regress_commands_owner, regress_commands_other;
 
 DROP SCHEMA commands CASCADE;
 DROP FOREIGN DATA WRAPPER commands_fdw CASCADE;

@@ -96,6 +96,14 @@ INSERT INTO pr VALUES ('{1}');
 UPDATE pk SET id = 20 WHERE id = 1;
 \echo :SQLSTATE
 SELECT * FROM pr;
+-- Nor if it came in the same transaction, with an earlier command.
+BEGIN;
+DELETE FROM pk WHERE id = 20;
+INSERT INTO pk VALUES (20);
+UPDATE pk SET id = 20 WHERE id = 1;
+\echo :SQLSTATE
+ROLLBACK;
+SELECT * FROM pr;
 DROP TABLE pr, pk;
 
 -- A trigger that changes the table's definition, and deletes another key, while a guard is at work

@@ -52,6 +52,13 @@ CREATE UNIQUE INDEX ON words (w COLLATE "C");
 INSERT INTO texts VALUES ('{a}');
 INSERT INTO texts VALUES ('{A}');
 \echo :SQLSTATE
+-- It is enough.
+CREATE TABLE plain_words (w text);
+CREATE UNIQUE INDEX ON plain_words (w COLLATE "C");
+CREATE TABLE plain_texts (words text[]);
+SELECT integrity.add_reference('plain_texts', 'words', 'plain_words', 'w');
+INSERT INTO plain_texts VALUES ('{a}');
+\echo :SQLSTATE
 
 -- A rule that a superuser declares for an owner who may not reference the key: it could never fire.
 CREATE TABLE mine (id int PRIMARY KEY);

@@ -218,6 +218,33 @@ SELECT rows_checked, status, advice FROM integrity_report('freq') WHERE rule_nam
 SELECT * FROM integrity.broken_references('freq', 'no_rule');
 \echo :LAST_ERROR_SQLSTATE
 DROP TRIGGER no_rule ON freq;
+-- A cast that fails for one of the elements: unknown, with the reason; the other rule of the table is counted all the same.
+CREATE TYPE frail AS (n int);
+CREATE FUNCTION frail_number(frail) RETURNS int LANGUAGE sql IMMUTABLE AS $$ SELECT 10 / $1.n $$;
+CREATE CAST (frail AS int) WITH FUNCTION frail_number(frail) AS IMPLICIT;
+CREATE TABLE frail_key (id int PRIMARY KEY);
+CREATE TABLE frail_ref (frails frail[], ids int[]);
+INSERT INTO frail_key VALUES (5);
+SELECT integrity.add_reference('frail_ref', 'frails', 'frail_key'), integrity.add_reference('frail_ref', 'ids', 'frail_key');
+SET session_replication_role = replica;
+INSERT INTO frail_ref VALUES (ARRAY[ROW(2)]::frail[], '{5}'), (ARRAY[ROW(0)]::frail[], '{6}');
+RESET session_replication_role;
+SELECT rule_name, references_checked, references_broken, status, sample, advice FROM integrity_report('frail_ref');
+DROP TABLE frail_ref, frail_key;
+-- A foreign key that finds its keys by an index with another operator class than the default: 1.00 is not 1.0 there.
+CREATE TYPE sized AS (n numeric);
+CREATE TABLE sized_key (a sized);
+CREATE UNIQUE INDEX ON sized_key (a record_image_ops);
+CREATE TABLE sized_ref (line int PRIMARY KEY, a sized REFERENCES sized_key (a));
+INSERT INTO sized_key VALUES (ROW(1.0)), (ROW(2));
+INSERT INTO sized_ref VALUES (1, ROW(1.0)), (2, ROW(1.00));
+\echo :LAST_ERROR_SQLSTATE
+SET session_replication_role = replica;
+INSERT INTO sized_ref VALUES (1, ROW(1.0)), (2, ROW(1.00)), (3, ROW(3));
+RESET session_replication_role;
+SELECT rule_name, references_checked, references_broken, status, sample FROM integrity_report('sized_ref');
+SELECT row_key, value FROM integrity.broken_references('sized_ref', 'sized_ref_a_fkey');
+DROP TABLE sized_ref, sized_key;
 -- No such rule: 42704.
 SELECT * FROM integrity.broken_references('freq', 'nothing');
 \echo :LAST_ERROR_SQLSTATE

@@ -42,5 +42,25 @@ GRANT REFERENCES ON student TO regress_restore_owner;
 INSERT INTO parent VALUES (5, '{1}');
 SELECT * FROM parent ORDER BY id;
 
+-- Whoever restores a rule must own the table: TRIGGER on it is not enough, nor is REFERENCES on the key.
+CREATE TABLE not_theirs (ids int[]);
+GRANT TRIGGER ON not_theirs TO regress_restore_owner;
+SET check_function_bodies = off;
+SET ROLE regress_restore_owner;
+CREATE TRIGGER not_theirs_ids_fkey AFTER INSERT OR UPDATE ON not_theirs FOR EACH ROW
+  WHEN (integrity.refers(NEW.ids, (NULL::student).id)) EXECUTE FUNCTION integrity.check_reference();
+RESET ROLE;
+
+-- A rule is restored as not valid if rows break it, not if they cannot be looked at.
+CREATE TYPE frail AS (n int);
+CREATE FUNCTION frail_number(frail) RETURNS int LANGUAGE sql IMMUTABLE AS $$ SELECT 1 / $1.n $$;
+CREATE CAST (frail AS int) WITH FUNCTION frail_number(frail) AS IMPLICIT;
+CREATE TABLE frail_ref (frails frail[]);
+INSERT INTO frail_ref VALUES (ARRAY[ROW(0)]::frail[]);
+CREATE TRIGGER frail_ref_frails_fkey AFTER INSERT OR UPDATE ON frail_ref FOR EACH ROW
+  WHEN (integrity.refers(NEW.frails, (NULL::student).id)) EXECUTE FUNCTION integrity.check_reference();
+RESET check_function_bodies;
+SELECT rule_name FROM integrity.reference WHERE referencing_table = 'frail_ref'::regclass;
+
 DROP SCHEMA restore CASCADE;
 DROP ROLE regress_restore_owner;

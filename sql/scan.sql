@@ -376,6 +376,7 @@ SELECT * FROM differences(VARIADIC ARRAY(SELECT referencing FROM truth WHERE ref
 -- By two.
 SET max_parallel_maintenance_workers = 2;
 SELECT * FROM differences('sparse', 'bitmap', 'md5s', 'numerics', 'parted', 'stored');
+SELECT rule_name, references_checked, references_broken FROM integrity_report('halves') ORDER BY 1;
 SELECT * FROM of_many() EXCEPT TABLE of_many;
 -- They did come: as many as there may be, as the table says, and none for a temporary table.
 SET client_min_messages = debug1;
