@@ -9,6 +9,7 @@
  * the append is not lost.
  */
 #include "action.h"
+#include "gin.h"
 
 namespace integrity
 {
@@ -78,23 +79,6 @@ retire_plan(PlanEntry *entry)
 
 	retired_plans = lappend(retired_plans, plan);
 	MemoryContextSwitchTo(saved);
-}
-
-/*
- * Can a key be written as an element without a cast function? Then the keys
- * go into an array of the column's own type, which a GIN index can search.
- */
-bool
-keys_are_elements(const Rule &rule)
-{
-	const Comparison &compare = rule.compare;
-	auto		is_integer = [](Oid type) { return type == INT2OID || type == INT4OID || type == INT8OID; };
-
-	if (compare.element_type == compare.key_type)
-		return true;
-	if (is_integer(compare.element_type) && is_integer(compare.key_type))
-		return true;
-	return compare.element.len == -1 && compare.key.len == -1 && compare.same_image;
 }
 
 Oid
@@ -267,6 +251,7 @@ execute(const Rule &rule, Statement statement, Datum *values, const char *nulls,
 	Snapshot	crosscheck = InvalidSnapshot;
 	Oid			saved_user;
 	int			saved_context;
+	int			level = search_gin_fully();
 
 	GetUserIdAndSecContext(&saved_user, &saved_context);
 	SetUserIdAndSecContext(table_owner(rule.referencing), saved_context | SECURITY_LOCAL_USERID_CHANGE | SECURITY_NOFORCE_RLS);
@@ -285,6 +270,7 @@ execute(const Rule &rule, Statement statement, Datum *values, const char *nulls,
 
 	entry->running--;
 	SetUserIdAndSecContext(saved_user, saved_context);
+	end_full_search(level);
 
 	if (result < 0)
 		elog(ERROR, "SPI_execute_snapshot returned %s", SPI_result_code_string(result));
@@ -349,6 +335,21 @@ remove_or_delete(const Rule &rule, ActionKeys keys)
 }
 
 } /* namespace */
+
+bool
+keys_are_elements(const Rule &rule)
+{
+	const Comparison &compare = rule.compare;
+	auto		is_integer = [](Oid type) { return type == INT2OID || type == INT4OID || type == INT8OID; };
+
+	if (compare.element_type == compare.key_type)
+		return true;
+	if (is_integer(compare.element_type) && is_integer(compare.key_type))
+		return true;
+	/* Not if the elements' own type takes others for equal than the key's does, as citext does: the SQL functions ask it. */
+	return compare.element.len == -1 && compare.key.len == -1 && compare.same_image &&
+		lookup_type_cache(compare.element_type, TYPECACHE_EQ_OPR)->eq_opr == compare.key_eq_key;
+}
 
 char *
 table_for_sql(Oid table, bool with_only)
@@ -445,46 +446,6 @@ act_on_update(const Rule &rule, ActionKeys old_key, Datum new_key, bool new_is_n
 	connect();
 	execute(rule, Statement::ReplaceElement, values, nulls, 0);
 	finish();
-}
-
-bool
-has_gin_index(const Rule &rule)
-{
-	if (!rule.is_array || !keys_are_elements(rule))
-		return false;
-
-	Relation	rel = table_open(rule.referencing, AccessShareLock);
-	List	   *indexes = RelationGetIndexList(rel);
-	bool		found = false;
-	ListCell   *cell;
-
-	foreach(cell, indexes)
-	{
-		HeapTuple	tuple = SearchSysCache1(INDEXRELID, ObjectIdGetDatum(lfirst_oid(cell)));
-
-		if (!HeapTupleIsValid(tuple))
-			continue;
-
-		auto	   *form = reinterpret_cast<Form_pg_index>(GETSTRUCT(tuple));
-
-		if (form->indisvalid && pg::access_method_of(form->indexrelid) == GIN_AM_OID &&
-			heap_attisnull(tuple, Anum_pg_index_indpred, nullptr))
-			for (int i = 0; i < form->indnkeyatts; i++)
-				if (form->indkey.values[i] == rule.column &&
-					get_opclass_input_type(get_index_column_opclass(form->indexrelid, i + 1)) == ANYARRAYOID)
-					found = true;
-		ReleaseSysCache(tuple);
-	}
-	list_free(indexes);
-	table_close(rel, AccessShareLock);
-	return found;
-}
-
-const char *
-gin_index_statement(const Rule &rule)
-{
-	return psprintf("CREATE INDEX ON %s USING gin (%s);", table_for_sql(rule.referencing, false),
-					quote_identifier(get_attname(rule.referencing, rule.column, false)));
 }
 
 } /* namespace integrity */
