@@ -16,7 +16,7 @@ namespace integrity
 namespace
 {
 
-enum class Statement : uint32
+enum class Statement : uint16
 {
 	FindReference,
 	FindAny,
@@ -34,6 +34,7 @@ struct PlanKey
 {
 	Oid			trigger;
 	Statement	statement;
+	uint16		many;			/* keys, which are part of the plan then */
 };
 
 struct PlanEntry
@@ -43,7 +44,7 @@ struct PlanEntry
 	int			running;		/* how many executions of it are on the stack; never too few, an error leaves too many */
 };
 
-static_assert(Plain<PlanEntry> && sizeof(PlanKey) == sizeof(Oid) + sizeof(uint32));
+static_assert(Plain<PlanEntry> && sizeof(PlanKey) == sizeof(Oid) + 2 * sizeof(uint16));
 
 HTAB	   *plans;
 List	   *retired_plans;		/* those that may be running further up the stack; freed at transaction end */
@@ -190,14 +191,20 @@ parameter_types(const Rule &rule, Statement statement, Oid types[2])
 }
 
 /*
+ * From so many on the keys are a constant of the plan and no parameter. The SQL functions see then that they are the same for
+ * every row, where they would have to compare them, and that is quadratic.
+ */
+constexpr int many_keys = 1000;
+
+/*
  * The saved plan of this statement. An invalid one is made from new text, not
  * merely planned again: columns and tables may have been renamed. This can be
  * trusted because the caller has locked both tables.
  */
 PlanEntry *
-fetch_plan(const Rule &rule, Statement statement)
+fetch_plan(const Rule &rule, Statement statement, bool many)
 {
-	PlanKey		key = {rule.trigger, statement};
+	PlanKey		key = {rule.trigger, statement, many};
 	bool		found;
 
 	if (plans == nullptr)
@@ -224,7 +231,7 @@ fetch_plan(const Rule &rule, Statement statement)
 	Oid			types[2];
 	int			count = parameter_types(rule, statement, types);
 	char	   *text = statement_text(rule, statement);
-	SPIPlanPtr	plan = SPI_prepare(text, count, types);
+	SPIPlanPtr	plan = SPI_prepare_cursor(text, count, types, many ? CURSOR_OPT_CUSTOM_PLAN : 0);
 
 	if (plan == nullptr)
 		elog(ERROR, "SPI_prepare returned %s for %s", SPI_result_code_string(SPI_result), text);
@@ -245,7 +252,7 @@ fetch_plan(const Rule &rule, Statement statement)
  * change one: that is what the crosscheck snapshot is for.
  */
 uint64
-execute(const Rule &rule, Statement statement, Datum *values, const char *nulls, long limit)
+execute(const Rule &rule, Statement statement, Datum *values, const char *nulls, long limit, int keys = 1)
 {
 	Snapshot	test = InvalidSnapshot;
 	Snapshot	crosscheck = InvalidSnapshot;
@@ -256,7 +263,7 @@ execute(const Rule &rule, Statement statement, Datum *values, const char *nulls,
 	GetUserIdAndSecContext(&saved_user, &saved_context);
 	SetUserIdAndSecContext(table_owner(rule.referencing), saved_context | SECURITY_LOCAL_USERID_CHANGE | SECURITY_NOFORCE_RLS);
 
-	PlanEntry  *entry = fetch_plan(rule, statement);
+	PlanEntry  *entry = fetch_plan(rule, statement, keys >= many_keys);
 
 	if (IsolationUsesXactSnapshot())
 	{
@@ -269,8 +276,8 @@ execute(const Rule &rule, Statement statement, Datum *values, const char *nulls,
 	int			result = SPI_execute_snapshot(entry->plan, values, nulls, test, crosscheck, false, false, limit);
 
 	entry->running--;
-	SetUserIdAndSecContext(saved_user, saved_context);
 	end_full_search(level);
+	SetUserIdAndSecContext(saved_user, saved_context);
 
 	if (result < 0)
 		elog(ERROR, "SPI_execute_snapshot returned %s", SPI_result_code_string(result));
@@ -302,7 +309,7 @@ uint64
 run(const Rule &rule, Statement statement, ActionKeys keys, long limit)
 {
 	connect();
-	uint64		rows = execute(rule, statement, &keys.array, " ", limit);
+	uint64		rows = execute(rule, statement, &keys.array, " ", limit, keys.count);
 
 	finish();
 	return rows;
@@ -318,8 +325,8 @@ void
 remove_or_delete(const Rule &rule, ActionKeys keys)
 {
 	connect();
-	execute(rule, Statement::DeleteEmptied, &keys.array, " ", 0);
-	uint64		emptied = execute(rule, Statement::RemoveElementShowEmpty, &keys.array, " ", 0);
+	execute(rule, Statement::DeleteEmptied, &keys.array, " ", 0, keys.count);
+	uint64		emptied = execute(rule, Statement::RemoveElementShowEmpty, &keys.array, " ", 0, keys.count);
 	SPITupleTable *rows = SPI_tuptable;
 
 	for (uint64 i = 0; i < emptied; i++)
