@@ -286,4 +286,15 @@ SELECT * FROM guarded;
 SELECT keys, integrity.contains_any(ids, keys), integrity.remove_elements(ids, keys, true) AS removed,
        integrity.null_elements(ids, keys) AS nulled, integrity.replace_elements(ids, keys, 9) AS replaced
   FROM (VALUES ('{1,2}'::int[])) t (ids), (VALUES ('{1}'::int[]), ('{2}'), ('{3}'), ('{2,1}'), ('{}')) v (keys);
+-- PL/pgSQL keeps the state of an expression while its variables change; their bytes lie in the same place.
+CREATE FUNCTION which(ids int[]) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE keys int[] := '{0}'; said text := '';
+BEGIN
+  FOR n IN 1 .. 4 LOOP
+    keys[1] := n;
+    said := said || integrity.contains_any(ids, keys)::text || ' ';
+  END LOOP;
+  RETURN said;
+END $$;
+SELECT which('{2,4}');
 DROP SCHEMA guards CASCADE;

@@ -463,6 +463,14 @@ INSERT INTO i VALUES ('{1}');
 INSERT INTO i VALUES ('{2}'); INSERT INTO i_child VALUES ('{2,3}');
 DELETE FROM parent WHERE id = 2;
 SELECT tableoid::regclass, * FROM i ORDER BY 1::text;
+-- Of one statement that deletes in both, the child's rows are no keys that go.
+TRUNCATE i, i_child; INSERT INTO parent VALUES (3), (4), (5); INSERT INTO child VALUES (4), (5);
+INSERT INTO i VALUES ('{3,4,5}');
+DELETE FROM parent WHERE id = 3 OR id = 4 AND tableoid = 'child'::regclass;
+SELECT * FROM ONLY i;
+MERGE INTO parent USING (VALUES (4), (5)) v (id) ON parent.id = v.id
+  WHEN MATCHED AND (v.id = 4) = (parent.tableoid = 'parent'::regclass) THEN DELETE;
+SELECT * FROM ONLY i;
 
 RESET search_path;
 DROP SCHEMA partitions CASCADE;

@@ -286,6 +286,34 @@ INSERT INTO path_ref VALUES ('{3}');
 DELETE FROM path_key WHERE id OPERATOR(pg_catalog.=) 1;
 SELECT * FROM path_ref;
 
+-- A type of elements that are compared as keys of another type, and among themselves otherwise, as citext is: what counts is
+-- what the check has asked, "is it this key". A delete or change of "a" is nothing to an "A".
+CREATE TYPE folded;
+CREATE FUNCTION folded_in(cstring) RETURNS folded LANGUAGE internal IMMUTABLE STRICT AS 'textin';
+CREATE FUNCTION folded_out(folded) RETURNS cstring LANGUAGE internal IMMUTABLE STRICT AS 'textout';
+CREATE TYPE folded (INPUT = folded_in, OUTPUT = folded_out, INTERNALLENGTH = VARIABLE, STORAGE = extended);
+CREATE CAST (folded AS text) WITHOUT FUNCTION AS IMPLICIT; CREATE CAST (text AS folded) WITHOUT FUNCTION AS ASSIGNMENT;
+CREATE FUNCTION folded_order(folded, folded) RETURNS int LANGUAGE sql IMMUTABLE STRICT
+  AS $$ SELECT pg_catalog.bttextcmp(pg_catalog.lower($1::text), pg_catalog.lower($2::text)) $$;
+CREATE FUNCTION folded_equal(folded, folded) RETURNS boolean LANGUAGE sql IMMUTABLE STRICT
+  AS $$ SELECT pg_catalog.lower($1::text) OPERATOR(pg_catalog.=) pg_catalog.lower($2::text) $$;
+CREATE OPERATOR = (LEFTARG = folded, RIGHTARG = folded, FUNCTION = folded_equal);
+CREATE OPERATOR CLASS folded_ops DEFAULT FOR TYPE folded USING btree AS OPERATOR 3 =, FUNCTION 1 folded_order(folded, folded);
+CREATE TABLE word (id text PRIMARY KEY);
+CREATE TABLE words (n int, ids folded[]); CREATE INDEX ON words USING gin (ids);
+CREATE TABLE words_refused (ids folded[]);
+SELECT integrity.add_reference('words', 'ids', 'word', on_delete => 'remove element', on_update => 'cascade');
+SELECT integrity.add_reference('words_refused', 'ids', 'word');
+INSERT INTO word VALUES ('a'), ('A'), ('b'), ('B'), ('c');
+INSERT INTO words VALUES (1, '{a,A,b,B}'); INSERT INTO words_refused VALUES ('{A}');
+INSERT INTO words VALUES (2, '{C}');               -- 23503: the key is 'c'
+\echo :LAST_ERROR_SQLSTATE
+DELETE FROM word WHERE id = 'a';
+UPDATE word SET id = 'd' WHERE id = 'b';
+DELETE FROM word WHERE id = 'A';                   -- 23503
+\echo :LAST_ERROR_SQLSTATE
+SELECT * FROM words;
+
 RESET search_path;
 DROP SCHEMA types CASCADE;
 RESET client_min_messages;

@@ -27,6 +27,7 @@ extern "C"
 #include "postgres.h"
 
 #include "access/genam.h"
+#include "access/gin.h"
 #include "access/heapam.h"
 #include "access/htup_details.h"
 #include "access/nbtree.h"

@@ -126,3 +126,6 @@ BEGIN
   END IF;
 END
 $$;
+
+-- A GIN index finds all rows, whatever the session has set.
+ALTER FUNCTION integrity.referring_rows(integrity.reference, oid[], tid[]) SET gin_fuzzy_search_limit = 0;

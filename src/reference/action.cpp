@@ -9,13 +9,14 @@
  * the append is not lost.
  */
 #include "action.h"
+#include "gin.h"
 
 namespace integrity
 {
 namespace
 {
 
-enum class Statement : uint32
+enum class Statement : uint16
 {
 	FindReference,
 	FindAny,
@@ -33,6 +34,7 @@ struct PlanKey
 {
 	Oid			trigger;
 	Statement	statement;
+	uint16		many;			/* keys, which are part of the plan then */
 };
 
 struct PlanEntry
@@ -42,7 +44,7 @@ struct PlanEntry
 	int			running;		/* how many executions of it are on the stack; never too few, an error leaves too many */
 };
 
-static_assert(Plain<PlanEntry> && sizeof(PlanKey) == sizeof(Oid) + sizeof(uint32));
+static_assert(Plain<PlanEntry> && sizeof(PlanKey) == sizeof(Oid) + 2 * sizeof(uint16));
 
 HTAB	   *plans;
 List	   *retired_plans;		/* those that may be running further up the stack; freed at transaction end */
@@ -78,23 +80,6 @@ retire_plan(PlanEntry *entry)
 
 	retired_plans = lappend(retired_plans, plan);
 	MemoryContextSwitchTo(saved);
-}
-
-/*
- * Can a key be written as an element without a cast function? Then the keys
- * go into an array of the column's own type, which a GIN index can search.
- */
-bool
-keys_are_elements(const Rule &rule)
-{
-	const Comparison &compare = rule.compare;
-	auto		is_integer = [](Oid type) { return type == INT2OID || type == INT4OID || type == INT8OID; };
-
-	if (compare.element_type == compare.key_type)
-		return true;
-	if (is_integer(compare.element_type) && is_integer(compare.key_type))
-		return true;
-	return compare.element.len == -1 && compare.key.len == -1 && compare.same_image;
 }
 
 Oid
@@ -206,14 +191,20 @@ parameter_types(const Rule &rule, Statement statement, Oid types[2])
 }
 
 /*
+ * From so many on the keys are a constant of the plan and no parameter. The SQL functions see then that they are the same for
+ * every row, where they would have to compare them, and that is quadratic.
+ */
+constexpr int many_keys = 1000;
+
+/*
  * The saved plan of this statement. An invalid one is made from new text, not
  * merely planned again: columns and tables may have been renamed. This can be
  * trusted because the caller has locked both tables.
  */
 PlanEntry *
-fetch_plan(const Rule &rule, Statement statement)
+fetch_plan(const Rule &rule, Statement statement, bool many)
 {
-	PlanKey		key = {rule.trigger, statement};
+	PlanKey		key = {rule.trigger, statement, many};
 	bool		found;
 
 	if (plans == nullptr)
@@ -240,7 +231,7 @@ fetch_plan(const Rule &rule, Statement statement)
 	Oid			types[2];
 	int			count = parameter_types(rule, statement, types);
 	char	   *text = statement_text(rule, statement);
-	SPIPlanPtr	plan = SPI_prepare(text, count, types);
+	SPIPlanPtr	plan = SPI_prepare_cursor(text, count, types, many ? CURSOR_OPT_CUSTOM_PLAN : 0);
 
 	if (plan == nullptr)
 		elog(ERROR, "SPI_prepare returned %s for %s", SPI_result_code_string(SPI_result), text);
@@ -261,17 +252,18 @@ fetch_plan(const Rule &rule, Statement statement)
  * change one: that is what the crosscheck snapshot is for.
  */
 uint64
-execute(const Rule &rule, Statement statement, Datum *values, const char *nulls, long limit)
+execute(const Rule &rule, Statement statement, Datum *values, const char *nulls, long limit, int keys = 1)
 {
 	Snapshot	test = InvalidSnapshot;
 	Snapshot	crosscheck = InvalidSnapshot;
 	Oid			saved_user;
 	int			saved_context;
+	int			level = search_gin_fully();
 
 	GetUserIdAndSecContext(&saved_user, &saved_context);
 	SetUserIdAndSecContext(table_owner(rule.referencing), saved_context | SECURITY_LOCAL_USERID_CHANGE | SECURITY_NOFORCE_RLS);
 
-	PlanEntry  *entry = fetch_plan(rule, statement);
+	PlanEntry  *entry = fetch_plan(rule, statement, keys >= many_keys);
 
 	if (IsolationUsesXactSnapshot())
 	{
@@ -284,6 +276,7 @@ execute(const Rule &rule, Statement statement, Datum *values, const char *nulls,
 	int			result = SPI_execute_snapshot(entry->plan, values, nulls, test, crosscheck, false, false, limit);
 
 	entry->running--;
+	end_full_search(level);
 	SetUserIdAndSecContext(saved_user, saved_context);
 
 	if (result < 0)
@@ -316,7 +309,7 @@ uint64
 run(const Rule &rule, Statement statement, ActionKeys keys, long limit)
 {
 	connect();
-	uint64		rows = execute(rule, statement, &keys.array, " ", limit);
+	uint64		rows = execute(rule, statement, &keys.array, " ", limit, keys.count);
 
 	finish();
 	return rows;
@@ -332,8 +325,8 @@ void
 remove_or_delete(const Rule &rule, ActionKeys keys)
 {
 	connect();
-	execute(rule, Statement::DeleteEmptied, &keys.array, " ", 0);
-	uint64		emptied = execute(rule, Statement::RemoveElementShowEmpty, &keys.array, " ", 0);
+	execute(rule, Statement::DeleteEmptied, &keys.array, " ", 0, keys.count);
+	uint64		emptied = execute(rule, Statement::RemoveElementShowEmpty, &keys.array, " ", 0, keys.count);
 	SPITupleTable *rows = SPI_tuptable;
 
 	for (uint64 i = 0; i < emptied; i++)
@@ -349,6 +342,21 @@ remove_or_delete(const Rule &rule, ActionKeys keys)
 }
 
 } /* namespace */
+
+bool
+keys_are_elements(const Rule &rule)
+{
+	const Comparison &compare = rule.compare;
+	auto		is_integer = [](Oid type) { return type == INT2OID || type == INT4OID || type == INT8OID; };
+
+	if (compare.element_type == compare.key_type)
+		return true;
+	if (is_integer(compare.element_type) && is_integer(compare.key_type))
+		return true;
+	/* Not if the elements' own type takes others for equal than the key's does, as citext does: the SQL functions ask it. */
+	return compare.element.len == -1 && compare.key.len == -1 && compare.same_image &&
+		lookup_type_cache(compare.element_type, TYPECACHE_EQ_OPR)->eq_opr == compare.key_eq_key;
+}
 
 char *
 table_for_sql(Oid table, bool with_only)
@@ -445,46 +453,6 @@ act_on_update(const Rule &rule, ActionKeys old_key, Datum new_key, bool new_is_n
 	connect();
 	execute(rule, Statement::ReplaceElement, values, nulls, 0);
 	finish();
-}
-
-bool
-has_gin_index(const Rule &rule)
-{
-	if (!rule.is_array || !keys_are_elements(rule))
-		return false;
-
-	Relation	rel = table_open(rule.referencing, AccessShareLock);
-	List	   *indexes = RelationGetIndexList(rel);
-	bool		found = false;
-	ListCell   *cell;
-
-	foreach(cell, indexes)
-	{
-		HeapTuple	tuple = SearchSysCache1(INDEXRELID, ObjectIdGetDatum(lfirst_oid(cell)));
-
-		if (!HeapTupleIsValid(tuple))
-			continue;
-
-		auto	   *form = reinterpret_cast<Form_pg_index>(GETSTRUCT(tuple));
-
-		if (form->indisvalid && pg::access_method_of(form->indexrelid) == GIN_AM_OID &&
-			heap_attisnull(tuple, Anum_pg_index_indpred, nullptr))
-			for (int i = 0; i < form->indnkeyatts; i++)
-				if (form->indkey.values[i] == rule.column &&
-					get_opclass_input_type(get_index_column_opclass(form->indexrelid, i + 1)) == ANYARRAYOID)
-					found = true;
-		ReleaseSysCache(tuple);
-	}
-	list_free(indexes);
-	table_close(rel, AccessShareLock);
-	return found;
-}
-
-const char *
-gin_index_statement(const Rule &rule)
-{
-	return psprintf("CREATE INDEX ON %s USING gin (%s);", table_for_sql(rule.referencing, false),
-					quote_identifier(get_attname(rule.referencing, rule.column, false)));
 }
 
 } /* namespace integrity */

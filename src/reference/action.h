@@ -16,6 +16,12 @@ struct ActionKeys
 	int			count;			/* 0: no element can have any of these values */
 };
 
+/*
+ * Can a key be written as an element without a cast function? Then the keys
+ * go into an array of the column's own type, which a GIN index can search.
+ */
+bool		keys_are_elements(const Rule &rule);
+
 ActionKeys	make_action_keys(const Rule &rule, std::span<const Datum> keys);
 
 /* Does a row refer to one of the keys? Finds also what the transaction's snapshot does not see. */
@@ -27,10 +33,6 @@ void		act_on_delete(const Rule &rule, ActionKeys keys);
 
 /* on_update cascade: the element takes the new value in its place. */
 void		act_on_update(const Rule &rule, ActionKeys old_key, Datum new_key, bool new_is_null);
-
-/* Is there a GIN index that a changing action can use? */
-bool		has_gin_index(const Rule &rule);
-const char *gin_index_statement(const Rule &rule);
 
 /* The table's name for SQL, with ONLY where a foreign key would say so. */
 char	   *table_for_sql(Oid table, bool with_only);

@@ -69,11 +69,24 @@ call_state(FunctionCallInfo fcinfo)
 	return state;
 }
 
+/* Not so a parameter: PL/pgSQL keeps the state of an expression from one execution to the next. */
+bool
+is_constant(FmgrInfo *function, int argument)
+{
+	Node	   *call = function->fn_expr;
+
+	return call && is_funcclause(call) && IsA(list_nth(castNode(FuncExpr, call)->args, argument), Const);
+}
+
 /* The set of the keys argument, made anew only when the argument has changed. */
 const KeySet &
 key_set(FunctionCallInfo fcinfo)
 {
 	CallState  *state = call_state(fcinfo);
+
+	if (state->has_set && is_constant(fcinfo->flinfo, keys_argument))
+		return state->set;
+
 	auto	   *keys = DatumGetArrayTypeP(PG_GETARG_DATUM(keys_argument));
 
 	if (state->has_set && VARSIZE(keys) == VARSIZE(state->keys) && memcmp(keys, state->keys, VARSIZE(keys)) == 0)

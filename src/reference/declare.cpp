@@ -11,6 +11,7 @@
 #include "catalog.h"
 #include "complete.h"
 #include "dependency.h"
+#include "gin.h"
 #include "guards.h"
 #include "validate.h"
 

@@ -67,6 +67,7 @@ make_room(size_t sets)
 {
 	pfree(found.slots);
 	found.slots = nullptr;
+	found.sets = 0;				/* for the end of the transaction, should there be no memory */
 	allocate(sets);
 }
 

@@ -149,10 +149,8 @@ read_deleted_keys(Relation rel, Tuplestorestate *deleted, AttrNumber column, Lay
 
 /* The first call for a transition table: handles all keys of the statement. */
 void
-handle_statement(TriggerData *data, const Guarded &guarded, Handled *handled)
+handle_statement(Relation rel, Tuplestorestate *deleted, const Guarded &guarded, Handled *handled)
 {
-	Relation	rel = data->tg_relation;
-
 	handled->deleted = nullptr;
 	handled->count = 0;
 	handled->pending = NIL;
@@ -168,9 +166,9 @@ handle_statement(TriggerData *data, const Guarded &guarded, Handled *handled)
 
 			column.column = guarded.rules[i].key;
 			column.layout = layout_of_column(rel, column.column);
-			column.keys = read_deleted_keys(rel, data->tg_oldtable, column.column, column.layout);
+			column.keys = read_deleted_keys(rel, deleted, column.column, column.layout);
 		}
-	handled->deleted = data->tg_oldtable;
+	handled->deleted = deleted;
 	for (int i = 0; i < handled->count; i++)
 	{
 		HandledColumn &column = handled->columns[i];
@@ -202,6 +200,17 @@ handled_state(FunctionCallInfo fcinfo)
 		fcinfo->flinfo->fn_extra = handled;
 	}
 	return handled;
+}
+
+/*
+ * The keys of the whole statement, or null: each call handles its own key then.
+ * The transition table of a table with inheritance children also holds rows of
+ * theirs, which are no keys of ours.
+ */
+Tuplestorestate *
+deleted_of(TriggerData *data)
+{
+	return data->tg_relation->rd_rel->relhassubclass ? nullptr : data->tg_oldtable;
 }
 
 /* One key goes away because its row got another one. */
@@ -256,11 +265,12 @@ integrity_guard_delete(PG_FUNCTION_ARGS)
 				  "AFTER DELETE FOR EACH ROW, not deferrable");
 
 	Relation	rel = data->tg_relation;
+	Tuplestorestate *deleted = deleted_of(data);
 	auto	   *handled = static_cast<Handled *>(fcinfo->flinfo->fn_extra);
 	bool		moved = rel->rd_rel->relispartition && was_moved(data->tg_trigslot);
 
 	/* The common case of a later call, before anything is looked up. */
-	if (handled && handled->deleted && handled->deleted == data->tg_oldtable && handled->pending == NIL)
+	if (handled && handled->deleted && handled->deleted == deleted && handled->pending == NIL)
 	{
 		bool		all = true;
 
@@ -282,10 +292,10 @@ integrity_guard_delete(PG_FUNCTION_ARGS)
 	for (int i = 0; i < guarded.count; i++)
 		require_working(*guarded.rules[i].rule);
 
-	if (data->tg_oldtable && (handled == nullptr || handled->deleted != data->tg_oldtable))
+	if (deleted && (handled == nullptr || handled->deleted != deleted))
 	{
 		handled = handled_state(fcinfo);
-		handle_statement(data, guarded, handled);
+		handle_statement(rel, deleted, guarded, handled);
 	}
 	for (int i = 0; i < guarded.count; i++)
 	{
@@ -296,7 +306,7 @@ integrity_guard_delete(PG_FUNCTION_ARGS)
 			continue;
 		if (moved)
 			handle_moved(each, rel, data->tg_trigslot, key);
-		else if (data->tg_oldtable && was_handled(handled, each.key, key))
+		else if (deleted && was_handled(handled, each.key, key))
 		{
 			if (list_member_oid(handled->pending, each.rule->trigger))
 				refuse_if_referenced(each, rel, key, false);

@@ -41,6 +41,7 @@ $$;
 CREATE FUNCTION integrity.referring_rows(rule integrity.reference, key_tables oid[], key_rows tid[])
 RETURNS TABLE (row_table oid, row_tid tid, goes boolean)
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET row_security = off SET jit = off
+SET gin_fuzzy_search_limit = 0
 AS $$
 DECLARE
   q record;
