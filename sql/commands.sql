@@ -126,8 +126,9 @@ ALTER EVENT TRIGGER integrity_keep_keys DISABLE;
 SELECT * FROM seen;
 ALTER EVENT TRIGGER integrity_complete_rule ENABLE REPLICA;
 SELECT * FROM seen;
-ALTER EVENT TRIGGER integrity_complete_rule ENABLE ALWAYS;
 ALTER EVENT TRIGGER integrity_keep_keys ENABLE ALWAYS;
+SELECT * FROM seen;
+ALTER EVENT TRIGGER integrity_complete_rule ENABLE ALWAYS;
 SELECT * FROM seen;
 
 -- The dependency on the unique index is one, too.
@@ -247,6 +248,17 @@ DROP TABLE dk;
 DROP ACCESS METHOD commands_heap;
 DROP OWNED BY regress_commands_owner;
 DROP ROLE regress_commands_owner, regress_commands_other;
+
+-- A new partition of a partition that is referenced, though the table above is not, has guards as well.
+CREATE TABLE top (id int) PARTITION BY RANGE (id);
+CREATE TABLE middle PARTITION OF top FOR VALUES FROM (0) TO (20) PARTITION BY RANGE (id);
+ALTER TABLE middle ADD PRIMARY KEY (id);
+CREATE TABLE to_middle (ids int[]);
+SELECT integrity.add_reference('to_middle', 'ids', 'middle');
+CREATE TABLE leaf PARTITION OF middle FOR VALUES FROM (0) TO (10);
+INSERT INTO top VALUES (1);
+INSERT INTO to_middle VALUES ('{1}');
+TRUNCATE leaf;
 
 DROP SCHEMA commands CASCADE;
 DROP FOREIGN DATA WRAPPER commands_fdw CASCADE;
