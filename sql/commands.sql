@@ -259,6 +259,12 @@ CREATE TABLE leaf PARTITION OF middle FOR VALUES FROM (0) TO (10);
 INSERT INTO top VALUES (1);
 INSERT INTO to_middle VALUES ('{1}');
 TRUNCATE leaf;
+-- PostgreSQL makes the rules of a new partition itself. They do not depend on the row type of the keys' table either.
+CREATE TABLE twice (a int, ids int[], more int[]) PARTITION BY LIST (a);
+SELECT integrity.add_reference('twice', 'ids', 'middle'), integrity.add_reference('twice', 'more', 'middle');
+CREATE TABLE twice1 PARTITION OF twice FOR VALUES IN (1);
+SELECT count(*) FROM pg_trigger WHERE tgrelid = 'twice1'::regclass;
+SELECT count(*) FROM pg_depend WHERE classid = 'pg_trigger'::regclass AND refclassid = 'pg_type'::regclass AND refobjid = 'middle'::regtype;
 
 DROP SCHEMA commands CASCADE;
 DROP FOREIGN DATA WRAPPER commands_fdw CASCADE;
