@@ -144,6 +144,20 @@ ALTER TABLE k DROP CONSTRAINT k_pkey;
 CREATE UNIQUE INDEX k_again ON k (id);
 SELECT * FROM seen;
 DROP INDEX k_again;
+-- Whether another row has a deleted key is asked of the index that there is.
+CREATE TABLE ik (id int PRIMARY KEY); CREATE TABLE it (ids int[]);
+SELECT integrity.add_reference('it', 'ids', 'ik');
+INSERT INTO ik VALUES (1); INSERT INTO it VALUES ('{1}');
+CREATE UNIQUE INDEX ik_again ON ik (id);
+DELETE FROM ik;
+DROP INDEX ik_again;
+DELETE FROM ik;
+-- A referenced table that comes to inherit from another: its guards fit for that, and act.
+CREATE TABLE ancestor (id int NOT NULL);
+ALTER TABLE ik INHERIT ancestor;
+DELETE FROM ik;
+DELETE FROM ancestor;
+DROP TABLE it, ik, ancestor;
 -- pg_upgrade makes the triggers before the extension has its event triggers: rules are tied when those are added to it, once.
 CREATE VIEW tied AS SELECT tgrelid::regclass AS referencing, count(d.*) FROM pg_trigger t
   LEFT JOIN pg_depend d ON d.classid = 'pg_trigger'::regclass AND d.objid = t.oid AND d.refobjid = 'k_pkey'::regclass
