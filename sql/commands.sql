@@ -126,8 +126,9 @@ ALTER EVENT TRIGGER integrity_keep_keys DISABLE;
 SELECT * FROM seen;
 ALTER EVENT TRIGGER integrity_complete_rule ENABLE REPLICA;
 SELECT * FROM seen;
-ALTER EVENT TRIGGER integrity_complete_rule ENABLE ALWAYS;
 ALTER EVENT TRIGGER integrity_keep_keys ENABLE ALWAYS;
+SELECT * FROM seen;
+ALTER EVENT TRIGGER integrity_complete_rule ENABLE ALWAYS;
 SELECT * FROM seen;
 
 -- The dependency on the unique index is one, too.
@@ -143,6 +144,20 @@ ALTER TABLE k DROP CONSTRAINT k_pkey;
 CREATE UNIQUE INDEX k_again ON k (id);
 SELECT * FROM seen;
 DROP INDEX k_again;
+-- Whether another row has a deleted key is asked of the index that there is.
+CREATE TABLE ik (id int PRIMARY KEY); CREATE TABLE it (ids int[]);
+SELECT integrity.add_reference('it', 'ids', 'ik');
+INSERT INTO ik VALUES (1); INSERT INTO it VALUES ('{1}');
+CREATE UNIQUE INDEX ik_again ON ik (id);
+DELETE FROM ik;
+DROP INDEX ik_again;
+DELETE FROM ik;
+-- A referenced table that comes to inherit from another: its guards fit for that, and act.
+CREATE TABLE ancestor (id int NOT NULL);
+ALTER TABLE ik INHERIT ancestor;
+DELETE FROM ik;
+DELETE FROM ancestor;
+DROP TABLE it, ik, ancestor;
 -- pg_upgrade makes the triggers before the extension has its event triggers: rules are tied when those are added to it, once.
 CREATE VIEW tied AS SELECT tgrelid::regclass AS referencing, count(d.*) FROM pg_trigger t
   LEFT JOIN pg_depend d ON d.classid = 'pg_trigger'::regclass AND d.objid = t.oid AND d.refobjid = 'k_pkey'::regclass
@@ -247,6 +262,23 @@ DROP TABLE dk;
 DROP ACCESS METHOD commands_heap;
 DROP OWNED BY regress_commands_owner;
 DROP ROLE regress_commands_owner, regress_commands_other;
+
+-- A new partition of a partition that is referenced, though the table above is not, has guards as well.
+CREATE TABLE top (id int) PARTITION BY RANGE (id);
+CREATE TABLE middle PARTITION OF top FOR VALUES FROM (0) TO (20) PARTITION BY RANGE (id);
+ALTER TABLE middle ADD PRIMARY KEY (id);
+CREATE TABLE to_middle (ids int[]);
+SELECT integrity.add_reference('to_middle', 'ids', 'middle');
+CREATE TABLE leaf PARTITION OF middle FOR VALUES FROM (0) TO (10);
+INSERT INTO top VALUES (1);
+INSERT INTO to_middle VALUES ('{1}');
+TRUNCATE leaf;
+-- PostgreSQL makes the rules of a new partition itself. They do not depend on the row type of the keys' table either.
+CREATE TABLE twice (a int, ids int[], more int[]) PARTITION BY LIST (a);
+SELECT integrity.add_reference('twice', 'ids', 'middle'), integrity.add_reference('twice', 'more', 'middle');
+CREATE TABLE twice1 PARTITION OF twice FOR VALUES IN (1);
+SELECT count(*) FROM pg_trigger WHERE tgrelid = 'twice1'::regclass;
+SELECT count(*) FROM pg_depend WHERE classid = 'pg_trigger'::regclass AND refclassid = 'pg_type'::regclass AND refobjid = 'middle'::regtype;
 
 DROP SCHEMA commands CASCADE;
 DROP FOREIGN DATA WRAPPER commands_fdw CASCADE;

@@ -213,6 +213,8 @@ SELECT count(*) > 3000 AS many, count(*) FILTER (WHERE outcome = 'done') > 1000 
 SELECT outcome(format('SELECT integrity.%s', call)) FROM unnest(ARRAY[
   'remove_elements(''1 2''::oidvector, ARRAY[1,2]::oid[], false)', 'null_elements(''1 2''::int2vector, ARRAY[1]::int2[])',
   'remove_positions(''1 2''::int2vector, ARRAY[1,2], false)', 'null_positions(''1 2''::oidvector, ARRAY[1])']) AS call;
+-- The functions of event triggers, called as if they were none.
+SELECT outcome(format('SELECT %s', function)) FROM functions WHERE returns = 'event_trigger'::regtype ORDER BY function::text COLLATE "C";
 
 -- And nothing came of it.
 SELECT * FROM ref ORDER BY id;

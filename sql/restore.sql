@@ -17,9 +17,15 @@ ALTER TABLE ONLY topic ADD CONSTRAINT topic_pkey PRIMARY KEY (id);
 CREATE TRIGGER post_topics_fkey AFTER INSERT OR UPDATE ON post FOR EACH ROW
   WHEN (integrity.refers(NEW.topics, (NULL::topic).id)) EXECUTE FUNCTION integrity.check_reference();
 SELECT problem FROM integrity.reference WHERE referencing_table = 'post'::regclass;
+-- Until then nothing is deleted; afterwards the rule acts, also in a session that has seen it before.
+INSERT INTO topic VALUES (1);
+SELECT integrity.add_guards('topic');
+DELETE FROM topic;
 ALTER TABLE ONLY topic_low ADD CONSTRAINT topic_low_pkey PRIMARY KEY (id);
 ALTER INDEX topic_pkey ATTACH PARTITION topic_low_pkey;
 SELECT problem FROM integrity.reference WHERE referencing_table = 'post'::regclass;
+INSERT INTO post VALUES (1, '{1}');
+DELETE FROM topic;
 ALTER TABLE topic DROP CONSTRAINT topic_pkey;
 
 -- Rows come before the privileges. Only a superuser may load them so, and only while restoring.
@@ -30,6 +36,8 @@ ALTER TABLE parent OWNER TO regress_restore_owner;
 INSERT INTO student VALUES (1);
 CREATE TRIGGER parent_children_fkey AFTER INSERT OR UPDATE ON parent FOR EACH ROW
   WHEN (integrity.refers(NEW.children, (NULL::student).id)) EXECUTE FUNCTION integrity.check_reference();
+-- It does not depend on the row type of the table, or that could not be altered.
+SELECT count(*) FROM pg_depend WHERE classid = 'pg_trigger'::regclass AND refclassid = 'pg_type'::regclass AND refobjid = 'student'::regtype;
 INSERT INTO parent VALUES (1, '{1}');
 INSERT INTO parent VALUES (2, '{2}');
 GRANT USAGE ON SCHEMA restore TO regress_restore_owner;
