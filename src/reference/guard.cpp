@@ -11,7 +11,9 @@
  * pass; a later call finds its key among them and does nothing. A key that is
  * not among them is handled by its own call, so nothing can be lost. (A
  * statement trigger would be simpler and wrong: it fires only for the table
- * that the statement names.)
+ * that the statement names.) Where the table has inheritance children, the
+ * transition table has their rows, too, whose values are no keys, and each
+ * call handles its own key.
  */
 #include "action.h"
 #include "guarded.h"
@@ -256,11 +258,12 @@ integrity_guard_delete(PG_FUNCTION_ARGS)
 				  "AFTER DELETE FOR EACH ROW, not deferrable");
 
 	Relation	rel = data->tg_relation;
+	Tuplestorestate *deleted = rel->rd_rel->relhassubclass ? nullptr : data->tg_oldtable;
 	auto	   *handled = static_cast<Handled *>(fcinfo->flinfo->fn_extra);
 	bool		moved = rel->rd_rel->relispartition && was_moved(data->tg_trigslot);
 
 	/* The common case of a later call, before anything is looked up. */
-	if (handled && handled->deleted && handled->deleted == data->tg_oldtable && handled->pending == NIL)
+	if (handled && handled->deleted && handled->deleted == deleted && handled->pending == NIL)
 	{
 		bool		all = true;
 
@@ -282,7 +285,7 @@ integrity_guard_delete(PG_FUNCTION_ARGS)
 	for (int i = 0; i < guarded.count; i++)
 		require_working(*guarded.rules[i].rule);
 
-	if (data->tg_oldtable && (handled == nullptr || handled->deleted != data->tg_oldtable))
+	if (deleted && (handled == nullptr || handled->deleted != deleted))
 	{
 		handled = handled_state(fcinfo);
 		handle_statement(data, guarded, handled);
@@ -296,7 +299,7 @@ integrity_guard_delete(PG_FUNCTION_ARGS)
 			continue;
 		if (moved)
 			handle_moved(each, rel, data->tg_trigslot, key);
-		else if (data->tg_oldtable && was_handled(handled, each.key, key))
+		else if (deleted && was_handled(handled, each.key, key))
 		{
 			if (list_member_oid(handled->pending, each.rule->trigger))
 				refuse_if_referenced(each, rel, key, false);
