@@ -69,6 +69,47 @@ INSERT INTO tp VALUES ('{11}');
 DROP TABLE kp2;
 DROP TABLE kp2, tp;
 
+-- With what its partition key is compared by, from an operator class to a type that its function uses. Native loses the
+-- foreign key then.
+CREATE DOMAIN step AS int;
+CREATE FUNCTION in_steps(int, int) RETURNS int LANGUAGE sql IMMUTABLE RETURN btint4cmp($1, $2::step);
+CREATE OPERATOR FAMILY steps USING btree;
+CREATE OPERATOR CLASS steps FOR TYPE int USING btree FAMILY steps AS
+  OPERATOR 1 <, OPERATOR 2 <=, OPERATOR 3 =, OPERATOR 4 >=, OPERATOR 5 >, FUNCTION 1 in_steps(int, int);
+CREATE TABLE kp6 PARTITION OF kp FOR VALUES FROM (60) TO (70) PARTITION BY RANGE (id steps);
+CREATE TABLE kp61 PARTITION OF kp6 FOR VALUES FROM (60) TO (70);
+INSERT INTO kp VALUES (61);
+CREATE TABLE ts (ids int[]);
+SELECT integrity.add_reference('ts', 'ids', 'kp');
+INSERT INTO ts VALUES ('{61}');
+DROP OPERATOR CLASS steps USING btree CASCADE;
+\echo :LAST_ERROR_SQLSTATE
+DROP OPERATOR FAMILY steps USING btree CASCADE;
+\echo :LAST_ERROR_SQLSTATE
+DROP FUNCTION in_steps(int, int) CASCADE;
+\echo :LAST_ERROR_SQLSTATE
+DROP ROUTINE in_steps CASCADE;
+\echo :LAST_ERROR_SQLSTATE
+DROP DOMAIN step CASCADE;
+\echo :LAST_ERROR_SQLSTATE
+DROP TYPE step CASCADE;
+\echo :LAST_ERROR_SQLSTATE
+SELECT * FROM kp ORDER BY id;
+-- Who may not drop it is told so, and neither locks nor looks at anything; what does not exist is the command's own affair.
+GRANT USAGE ON SCHEMA commands TO pg_monitor;
+SET ROLE pg_monitor;
+DROP OPERATOR CLASS commands.steps USING btree CASCADE;
+DROP DOMAIN commands.step CASCADE;
+DROP FUNCTION int4eq(int, int) CASCADE;
+DROP TYPE IF EXISTS commands.nothing CASCADE;
+DROP FUNCTION nothing(commands.nothing);
+RESET ROLE;
+DROP FUNCTION int4eq(int, int) CASCADE;
+DELETE FROM ts;
+SET client_min_messages = warning;
+DROP TYPE step CASCADE;
+SELECT * FROM kp ORDER BY id;
+
 -- 3. Rows are checked when they are attached, whatever the settings; foreign tables cannot be checked.
 INSERT INTO k VALUES (1);
 CREATE TABLE rp (a int, ids int[]) PARTITION BY LIST (a);

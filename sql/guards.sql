@@ -190,6 +190,15 @@ DELETE FROM wide WHERE id = 4294967297;
 UPDATE wide SET id = -1, small = -1 WHERE id = -4294967295;
 DELETE FROM wide WHERE id < 0;
 SELECT * FROM narrow;
+-- Nor is a row of a table that inherits a key: the statement that deletes both has both in its transition table.
+CREATE TABLE heir_key (id int PRIMARY KEY); CREATE TABLE heir () INHERITS (heir_key);
+CREATE TABLE heir_rows (ids int[]); CREATE TABLE native_rows (id int REFERENCES heir_key ON DELETE CASCADE);
+SELECT integrity.add_reference('heir_rows', 'ids', 'heir_key', on_delete => 'delete row');
+INSERT INTO heir_key VALUES (1), (2), (3); INSERT INTO heir VALUES (2);
+INSERT INTO heir_rows VALUES ('{1}'), ('{2}'), ('{3}'); INSERT INTO native_rows VALUES (1), (2), (3);
+DELETE FROM heir_key WHERE id IN (1, 3) OR tableoid = 'heir'::regclass;
+SELECT ids, id AS native FROM heir_rows, native_rows;
+DROP TABLE heir_rows, native_rows, heir, heir_key;
 -- An action concerns the table of its rule, and not those that inherit from it. As native.
 CREATE TABLE child () INHERITS (narrow);
 INSERT INTO child VALUES ('{1}', '{1}', '{1}');

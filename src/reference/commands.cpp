@@ -31,6 +31,26 @@ partition_of(const AlterTableCmd *command)
 }
 
 /*
+ * The table of this name, locked as the command will lock it: what is looked
+ * at before may be changed by whoever has a lock now. Invalid if there is
+ * none, or if it is not the user's; that is the command's own error.
+ */
+Oid
+lock_own_table(RangeVar *name, LOCKMODE lock)
+{
+	Oid			table;
+
+	/* While we wait, the name may become that of another table. */
+	for (Oid locked = InvalidOid; (table = table_of(name)) != locked; locked = table)
+	{
+		if (!OidIsValid(table) || !pg::owns_table(table, GetUserId()))
+			return InvalidOid;
+		LockRelationOid(table, lock);
+	}
+	return table;
+}
+
+/*
  * A referenced table is to become a partition or an inheritance child: its
  * guards must fit. What the command itself will refuse is left to it.
  */
@@ -63,12 +83,13 @@ refuse_persistence(Oid table, const char *to, const char *other_is, Oid other, c
 
 /* A crash empties unlogged tables, so their keys are not for tables that survive it. PostgreSQL's own words for it. */
 void
-keep_persistence(Oid table, bool to_logged)
+keep_persistence(RangeVar *name, bool to_logged)
 {
+	Oid			table = lock_own_table(name, AccessExclusiveLock);
 	ListCell   *cell;
 
-	if (!OidIsValid(table) || !pg::owns_table(table, GetUserId()))
-		return;					/* the command's own error */
+	if (!OidIsValid(table))
+		return;
 	if (to_logged)
 	{
 		foreach(cell, rule_triggers(table, false))
@@ -77,13 +98,22 @@ keep_persistence(Oid table, bool to_logged)
 			Problem		problem = {};
 
 			load_rule(lfirst_oid(cell), &rule, &problem);
-			if (OidIsValid(rule.referenced) && rule.referenced != table &&
-				get_rel_persistence(rule.referenced) != RELPERSISTENCE_PERMANENT)
+			if (!OidIsValid(rule.referenced) || rule.referenced == table)
+				continue;
+			LockRelationOid(rule.referenced, AccessShareLock); /* somebody may just be changing it */
+			if (get_rel_persistence(rule.referenced) != RELPERSISTENCE_PERMANENT)
 				refuse_persistence(table, "logged", "unlogged", rule.referenced, rule);
 		}
 		return;
 	}
-	foreach(cell, lappend_oid(get_rel_relispartition(table) ? get_partition_ancestors(table) : NIL, table))
+
+	List	   *tables = lappend_oid(get_rel_relispartition(table) ? get_partition_ancestors(table) : NIL, table);
+
+	/* Somebody may just be changing the other one, or dropping it. */
+	foreach(cell, tables)
+		for (const Rule *rule : rules_referencing(lfirst_oid(cell)))
+			LockRelationOid(rule->referencing, AccessShareLock);
+	foreach(cell, tables)
 		for (const Rule *rule : rules_referencing(lfirst_oid(cell)))
 			if (rule->referencing != table && get_rel_persistence(rule->referencing) == RELPERSISTENCE_PERMANENT)
 				refuse_persistence(table, "unlogged", "logged", rule->referencing, *rule);
@@ -123,6 +153,12 @@ complete_alter_table(AlterTableStmt *statement)
 		switch (command->subtype)
 		{
 			case AT_AttachPartition:
+				/* Somebody may have made another table of this name, in another schema of the search path. */
+				if (parent_of(partition_of(command)) != table)
+					ereport(ERROR,
+							(errcode(ERRCODE_OBJECT_IN_USE),
+							 errmsg("the name of the partition that was attached belongs to another table now"),
+							 errhint("Try again, with names that are qualified by their schemas.")));
 				check_attached(partition_of(command));
 				break;
 			case AT_EnableTrig:
@@ -180,19 +216,24 @@ namespace
 {
 
 void
-before_detach(const AlterTableCmd *command)
+before_detach(RangeVar *name, const AlterTableCmd *command)
 {
+	bool		concurrently = reinterpret_cast<PartitionCmd *>(command->def)->concurrent;
+
+	/* With this lock none of its partitions comes or goes. DETACH is for its owner; the command says so to anybody else. */
+	Oid			table = lock_own_table(name, concurrently ? ShareUpdateExclusiveLock : AccessExclusiveLock);
 	Oid			seen = InvalidOid;
 	Oid			partition;
 
-	/* Its name may have become that of another one while we waited for locks. */
-	while ((partition = partition_of(command)) != seen)
-	{
-		Oid			parent = parent_of(partition);
+	/* The command waits for this one, too, before it looks for the name. */
+	if (OidIsValid(table) && OidIsValid(get_default_partition_oid(table)) && !concurrently)
+		LockRelationOid(get_default_partition_oid(table), AccessExclusiveLock);
 
-		/* DETACH is for the owner of the table above; the command says so to anybody else. */
-		if (get_rel_name(parent) && pg::owns_table(parent, GetUserId()))
-			keep_keys_of_partition(partition, reinterpret_cast<PartitionCmd *>(command->def)->concurrent, nullptr);
+	/* Its name may have become that of another one while we waited for locks. */
+	while (OidIsValid(table) && (partition = partition_of(command)) != seen)
+	{
+		if (OidIsValid(partition) && parent_of(partition) == table)
+			keep_keys_of_partition(partition, concurrently, nullptr);
 		seen = partition;
 	}
 }
@@ -216,11 +257,11 @@ before_alter_table(AlterTableStmt *statement)
 				prepare_attach(table_of(reinterpret_cast<RangeVar *>(command->def)), table, false);
 				break;
 			case AT_DetachPartition:
-				before_detach(command);
+				before_detach(statement->relation, command);
 				break;
 			case AT_SetLogged:
 			case AT_SetUnLogged:
-				keep_persistence(table, command->subtype == AT_SetLogged);
+				keep_persistence(statement->relation, command->subtype == AT_SetLogged);
 				break;
 			default:
 				break;
@@ -235,15 +276,18 @@ before_drop(Node *statement)
 	Dropped		dropped;
 	ListCell   *cell;
 
-	/* While we waited for locks, a name may have become that of another table, a schema may have got one more. */
+	/* While we wait for locks, a name may become that of another table, and a table a partition. */
 	while (!equal((dropped = objects_dropped_by(statement)).tables, seen))
 	{
-		/* A partition that goes with the table it is a partition of is looked at with that table. */
 		foreach(cell, dropped.tables)
-			if (!is_dropped(dropped, RelationRelationId, parent_of(lfirst_oid(cell))))
-				keep_keys_of_partition(lfirst_oid(cell), false, &dropped);
+			lock_to_remove(lfirst_oid(cell), false);
 		seen = dropped.tables;
 	}
+
+	/* A partition that goes with the table it is a partition of is looked at with that table. */
+	foreach(cell, dropped.tables)
+		if (!is_dropped(dropped, RelationRelationId, parent_of(lfirst_oid(cell))))
+			keep_keys_of_partition(lfirst_oid(cell), false, &dropped);
 }
 
 } /* namespace */

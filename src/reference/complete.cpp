@@ -67,6 +67,7 @@ complete_restored_rule(Oid trigger)
 	require_ownership(rule);
 	if (!superuser())
 		require_references(rule, GetUserId());
+	wait_for_deleters(rule);
 
 	/* A parallel restore may make partitions of the index later. Then only the report can tell whether the rows hold. */
 	bool		works = load_rule(trigger, &rule, &problem);

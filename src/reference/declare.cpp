@@ -431,6 +431,9 @@ integrity_validate_reference(PG_FUNCTION_ARGS)
 		PG_RETURN_VOID();
 	}
 
+	/* The copies on partitions are changed as well, and somebody may just be disabling one. */
+	find_all_inheritors(named.table, ShareUpdateExclusiveLock, nullptr);
+
 	const Rule *rule = fetch_rule(named.trigger);
 
 	if (!rule_is_enforced(rule->enabled))

@@ -94,7 +94,11 @@ forget_row_types(Oid referencing)
 		Rule		rule;
 		Problem		problem = {};
 
-		load_rule(lfirst_oid(cell), &rule, &problem);
+		/* No more of it than the trigger says: whether it works is asked of tables that this command does not lock. */
+		with_trigger_row(lfirst_oid(cell), [&](HeapTuple tuple, TupleDesc desc)
+		{
+			read_rule(tuple, desc, &rule, &problem);
+		});
 		if (OidIsValid(rule.referenced))
 			forget_row_type(rule.referenced);
 	}

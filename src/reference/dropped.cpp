@@ -74,28 +74,37 @@ add_owned(Search *search, Oid role)
 	table_close(pg_shdepend, AccessShareLock);
 }
 
+/* The dependents of an object, or what it is an internal part of and what therefore goes in its place. */
 void
-add_dependents(Search *search, const ObjectAddress &address)
+add_related(Search *search, const ObjectAddress &address, bool owners)
 {
 	Relation	pg_depend = table_open(DependRelationId, AccessShareLock);
 	ScanKeyData keys[3];
 	int			nkeys = 2;
 
-	ScanKeyInit(&keys[0], Anum_pg_depend_refclassid, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(address.classId));
-	ScanKeyInit(&keys[1], Anum_pg_depend_refobjid, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(address.objectId));
+	ScanKeyInit(&keys[0], owners ? Anum_pg_depend_classid : Anum_pg_depend_refclassid, BTEqualStrategyNumber, F_OIDEQ,
+				ObjectIdGetDatum(address.classId));
+	ScanKeyInit(&keys[1], owners ? Anum_pg_depend_objid : Anum_pg_depend_refobjid, BTEqualStrategyNumber, F_OIDEQ,
+				ObjectIdGetDatum(address.objectId));
 	/* With a table go all its columns. */
 	if (address.objectSubId != 0)
-		ScanKeyInit(&keys[nkeys++], Anum_pg_depend_refobjsubid, BTEqualStrategyNumber, F_INT4EQ,
-					Int32GetDatum(address.objectSubId));
-	SysScanDesc scan = systable_beginscan(pg_depend, DependReferenceIndexId, true, nullptr, nkeys, keys);
+		ScanKeyInit(&keys[nkeys++], owners ? Anum_pg_depend_objsubid : Anum_pg_depend_refobjsubid, BTEqualStrategyNumber,
+					F_INT4EQ, Int32GetDatum(address.objectSubId));
+	SysScanDesc scan = systable_beginscan(pg_depend, owners ? DependDependerIndexId : DependReferenceIndexId, true, nullptr,
+										  nkeys, keys);
 
 	for (HeapTuple tuple; HeapTupleIsValid(tuple = systable_getnext(scan));)
 	{
 		auto	   *form = reinterpret_cast<Form_pg_depend>(GETSTRUCT(tuple));
-		ObjectAddress dependent;
+		ObjectAddress related;
 
-		ObjectAddressSubSet(dependent, form->classid, form->objid, form->objsubid);
-		add_object(search, dependent);
+		if (owners && form->deptype != DEPENDENCY_INTERNAL)
+			continue;
+		if (owners)
+			ObjectAddressSubSet(related, form->refclassid, form->refobjid, form->refobjsubid);
+		else
+			ObjectAddressSubSet(related, form->classid, form->objid, form->objsubid);
+		add_object(search, related);
 	}
 	systable_endscan(scan);
 	table_close(pg_depend, AccessShareLock);
@@ -123,6 +132,26 @@ add_extension(Search *search, Oid extension)
 {
 	if (OidIsValid(extension) && pg::owns_extension(extension, GetUserId()))
 		add_named(search, ExtensionRelationId, extension);
+}
+
+/*
+ * Of what else a table may depend on as a whole, an operator class or a
+ * collation of its partition key for one: locked, and asked for by whom, as by
+ * the command.
+ */
+void
+add_other(Search *search, ObjectType type, Node *name)
+{
+	Relation	relation = nullptr;
+	ObjectAddress address = get_object_address(type, name, &relation, AccessExclusiveLock, true);
+	Oid			schema;
+
+	if (!OidIsValid(address.objectId) || IsPinnedObject(address.classId, address.objectId))
+		return;
+	schema = get_object_namespace(&address);
+	if (!OidIsValid(schema) || !pg::owns_schema(schema, GetUserId()))
+		check_object_ownership(GetUserId(), type, address, name, relation);
+	add_object(search, address);
 }
 
 /* What the statement names. What does not exist, or is not the user's, is the statement's own error. */
@@ -163,6 +192,17 @@ add_objects_of(Search *search, Node *statement)
 				if (superuser())
 					add_named(search, AccessMethodRelationId, get_am_oid(strVal(lfirst(cell)), true));
 				break;
+			case OBJECT_COLLATION:
+			case OBJECT_DOMAIN:
+			case OBJECT_FUNCTION:
+			case OBJECT_LANGUAGE:
+			case OBJECT_OPCLASS:
+			case OBJECT_OPERATOR:
+			case OBJECT_OPFAMILY:
+			case OBJECT_ROUTINE:
+			case OBJECT_TYPE:
+				add_other(search, drop->removeType, static_cast<Node *>(lfirst(cell)));
+				break;
 			default:
 				break;
 		}
@@ -187,7 +227,12 @@ objects_dropped_by(Node *statement)
 		auto	   *address = static_cast<ObjectAddress *>(llast(search.waiting));
 
 		search.waiting = list_delete_last(search.waiting);
-		add_dependents(&search, *address);
+
+		/* As the command: somebody may be making a table in this schema. */
+		if (address->classId == NamespaceRelationId || address->classId == ExtensionRelationId)
+			LockDatabaseObject(address->classId, address->objectId, 0, AccessExclusiveLock);
+		add_related(&search, *address, false);
+		add_related(&search, *address, true);
 	}
 	return search.dropped;
 }

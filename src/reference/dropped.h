@@ -17,7 +17,7 @@ struct Dropped
 };
 
 /*
- * DROP of tables, schemas, extensions and access methods, and DROP OWNED;
+ * DROP of tables and of what a table may depend on as a whole, and DROP OWNED;
  * nothing for other statements, nor for what the user may not drop.
  */
 Dropped		objects_dropped_by(Node *statement);

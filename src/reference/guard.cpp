@@ -11,7 +11,9 @@
  * pass; a later call finds its key among them and does nothing. A key that is
  * not among them is handled by its own call, so nothing can be lost. (A
  * statement trigger would be simpler and wrong: it fires only for the table
- * that the statement names.)
+ * that the statement names.) Where the table has inheritance children, the
+ * transition table has their rows, too, whose values are no keys, and each
+ * call handles its own key.
  */
 #include "action.h"
 #include "guarded.h"

@@ -43,6 +43,17 @@ another_row_provides(const Rule &rule, Datum key)
 	return found;
 }
 
+void
+leave_out_dropped(Guarded *guarded, const Dropped *dropped)
+{
+	int			kept = 0;
+
+	for (int i = 0; i < guarded->count; i++)
+		if (dropped == nullptr || !is_dropped(*dropped, TriggerRelationId, guarded->rules[i].rule->trigger))
+			guarded->rules[kept++] = guarded->rules[i];
+	guarded->count = kept;
+}
+
 } /* namespace */
 
 Guarded
@@ -84,13 +95,14 @@ collect_rules(Relation rel, Scope scope, char fired)
  * statement took.
  */
 Guarded
-collect_and_lock(Relation rel, Event event, Scope scope, char fired)
+collect_and_lock(Relation rel, Event event, Scope scope, char fired, const Dropped *dropped)
 {
 	for (;;)
 	{
 		uint64		generation = rule_generation();
 		Guarded		guarded = collect_rules(rel, scope, fired);
 
+		leave_out_dropped(&guarded, dropped);
 		for (int i = 0; i < guarded.count; i++)
 			LockRelationOid(guarded.rules[i].rule->referencing, lock_mode(*guarded.rules[i].rule, event));
 		if (generation == rule_generation())
@@ -102,6 +114,8 @@ collect_and_lock(Relation rel, Event event, Scope scope, char fired)
 		 * no further look.
 		 */
 		Guarded		again = collect_rules(rel, scope, fired);
+
+		leave_out_dropped(&again, dropped);
 		bool		same = again.count == guarded.count;
 
 		for (int i = 0; same && i < again.count; i++)

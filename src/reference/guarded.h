@@ -4,6 +4,7 @@
  */
 #pragma once
 
+#include "dropped.h"
 #include "rule.h"
 
 namespace integrity
@@ -47,8 +48,8 @@ scope_of(const TriggerData *data)
 /* The rules that fire where the trigger that asks has fired; "fired" is its tgenabled. */
 Guarded		collect_rules(Relation rel, Scope scope, char fired);
 
-/* The same, with their tables locked; see guarded.cpp. */
-Guarded		collect_and_lock(Relation rel, Event event, Scope scope, char fired);
+/* The same, with their tables locked; see guarded.cpp. Rules that are dropped do not count. */
+Guarded		collect_and_lock(Relation rel, Event event, Scope scope, char fired, const Dropped *dropped = nullptr);
 
 /* A rule that should act and cannot must stop the change, not let it pass. */
 inline void

@@ -342,9 +342,17 @@ ensure_partition_guards(Oid table, bool enable)
 
 	if (get_rel_relkind(table) != RELKIND_PARTITIONED_TABLE)
 		return;
-	foreach(cell, find_all_inheritors(table, ShareRowExclusiveLock, nullptr))
-		if (get_rel_relkind(lfirst_oid(cell)) != RELKIND_FOREIGN_TABLE)
-			ensure_guard(lfirst_oid(cell), Guard::Truncate, InvalidAttrNumber, enable);
+	foreach(cell, find_all_inheritors(table, enable ? ShareRowExclusiveLock : NoLock, nullptr))
+	{
+		Oid			each = lfirst_oid(cell);
+
+		/* Where nothing is missing, a command on one partition must not wait for those who write to another. */
+		if (!enable && find_guard(guards_of(each), Guard::Truncate, InvalidAttrNumber))
+			continue;
+		LockRelationOid(each, ShareRowExclusiveLock);
+		if (get_rel_name(each) && get_rel_relkind(each) != RELKIND_FOREIGN_TABLE)
+			ensure_guard(each, Guard::Truncate, InvalidAttrNumber, enable);
+	}
 }
 
 void

@@ -66,29 +66,29 @@ check_leaf(const Rule &rule, Relation partition, Oid leaf_oid, Snapshot snapshot
 	table_close(leaf, NoLock);
 }
 
-/*
- * Locks a partition and the table above as the command that removes it will,
- * in its order. False if it is no partition, or none any more.
- */
-bool
-lock_to_remove(Oid partition, bool concurrently)
+Oid
+partitioned_by(Oid table)
 {
-	while (get_rel_relispartition(partition))
-	{
-		Oid			parent = parent_of(partition);
-
-		if (!OidIsValid(parent))
-			return false;
-		LockRelationOid(parent, concurrently ? ShareUpdateExclusiveLock : AccessExclusiveLock);
-		if (!concurrently)
-			LockRelationOid(partition, AccessExclusiveLock);
-		if (parent_of(partition) == parent)
-			return true;
-	}
-	return false;
+	return get_rel_relispartition(table) ? parent_of(table) : InvalidOid;
 }
 
 } /* namespace */
+
+bool
+lock_to_remove(Oid table, bool concurrently)
+{
+	for (;;)
+	{
+		Oid			parent = partitioned_by(table);
+
+		if (OidIsValid(parent))
+			LockRelationOid(parent, concurrently ? ShareUpdateExclusiveLock : AccessExclusiveLock);
+		if (!concurrently)
+			LockRelationOid(table, AccessExclusiveLock);
+		if (partitioned_by(table) == parent)
+			return OidIsValid(parent);
+	}
+}
 
 void
 keep_keys_of_partition(Oid partition_oid, bool concurrently, const Dropped *dropped)
@@ -116,17 +116,14 @@ keep_keys_of_partition(Oid partition_oid, bool concurrently, const Dropped *drop
 	/* A check that was put off would be lost with the trigger that is to make it. */
 	require_no_pending_checks(partition_oid, "remove partition");
 
-	Guarded		guarded = collect_rules(partition, Scope::Above, TRIGGER_FIRES_ON_ORIGIN);
+	Guarded		guarded = collect_and_lock(partition, Event::Truncate, Scope::Above, TRIGGER_FIRES_ON_ORIGIN, dropped);
 	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
 
 	for (int i = 0; i < guarded.count; i++)
 	{
 		const Rule &rule = *guarded.rules[i].rule;
 
-		if (dropped && is_dropped(*dropped, TriggerRelationId, rule.trigger))
-			continue;
 		require_working(rule);
-		LockRelationOid(rule.referencing, RowShareLock);
 		foreach(cell, find_all_inheritors(partition_oid, AccessShareLock, nullptr))
 			if (get_rel_relkind(lfirst_oid(cell)) == RELKIND_RELATION)
 				check_leaf(rule, partition, lfirst_oid(cell), snapshot);

@@ -12,6 +12,13 @@ namespace integrity
 {
 
 /*
+ * Locks a table that is to go, and what it is a partition of, as the command
+ * will and in its order; it may become a partition while we wait. False if it
+ * is none.
+ */
+bool		lock_to_remove(Oid table, bool concurrently);
+
+/*
  * A partition is about to go, perhaps one of a referenced table. First the
  * locks: then nobody is about to declare a rule, and no reference can come to
  * the keys any more. Then a look for those that are there. Rules that are

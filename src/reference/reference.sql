@@ -246,7 +246,7 @@ CREATE FUNCTION integrity.add_reference(
  *   referencing_table  the table that the rule was declared on
  *   rule_name          the rule
  *
- * Locks: SHARE UPDATE EXCLUSIVE on the referencing table, ROW SHARE on the referenced one.
+ * Locks: SHARE UPDATE EXCLUSIVE on the referencing table and its partitions, ROW SHARE on the referenced one.
  *
  * Errors: 23503 a row has a broken reference; 42501 not the owner; 42704 no such rule; 55000 the rule is not enforced.
  *
@@ -325,12 +325,12 @@ ALTER EVENT TRIGGER integrity_complete_rule ENABLE ALWAYS;
 
 /**
  * The event trigger function that keeps a partition of a referenced table from being detached or dropped, by itself, with
- * its schema, its owner or the extension it belongs to, while its keys are referenced; and a table from becoming unlogged
+ * its schema, its owner, the extension it belongs to or what its partition key is compared by, while its keys are referenced; and a table from becoming unlogged
  * while permanent ones refer to it. Before a referenced table is attached as a partition or becomes an inheritance child, it
  * makes the table's guards fit for that.
  *
- * Locks: ACCESS EXCLUSIVE on the partition and the table it is a partition of, as the commands themselves; ROW SHARE on
- * the referencing tables.
+ * Locks: ACCESS EXCLUSIVE on what the command removes, and on the table that it is a partition of, as the commands
+ * themselves; ROW SHARE on the referencing tables.
  *
  * Errors: 23503 a key of the partition is still referenced; 0A000 DETACH CONCURRENTLY; 42P16 temporary or unlogged and
  * permanent tables mixed; 55006 a check of the partition was
@@ -343,7 +343,9 @@ CREATE FUNCTION integrity.keep_keys() RETURNS event_trigger
 REVOKE EXECUTE ON FUNCTION integrity.keep_keys() FROM PUBLIC;
 
 CREATE EVENT TRIGGER integrity_keep_keys ON ddl_command_start
-	WHEN TAG IN ('ALTER TABLE', 'DROP TABLE', 'DROP SCHEMA', 'DROP OWNED', 'DROP EXTENSION', 'DROP ACCESS METHOD')
+	WHEN TAG IN ('ALTER TABLE', 'DROP TABLE', 'DROP SCHEMA', 'DROP OWNED', 'DROP EXTENSION', 'DROP ACCESS METHOD', 'DROP COLLATION',
+		'DROP DOMAIN', 'DROP FUNCTION', 'DROP LANGUAGE', 'DROP OPERATOR', 'DROP OPERATOR CLASS', 'DROP OPERATOR FAMILY',
+		'DROP ROUTINE', 'DROP TYPE')
 	EXECUTE FUNCTION integrity.keep_keys();
 
 ALTER EVENT TRIGGER integrity_keep_keys ENABLE ALWAYS;

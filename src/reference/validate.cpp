@@ -136,6 +136,7 @@ lock_owned_table(Oid table)
 	LockRelationOid(table, ShareUpdateExclusiveLock);
 	if (!pg::owns_table(table, GetUserId()))
 		aclcheck_error(ACLCHECK_NOT_OWNER, OBJECT_TABLE, get_rel_name(table));
+	find_all_inheritors(table, ShareUpdateExclusiveLock, nullptr); /* the copies on partitions are changed as well */
 }
 
 } /* namespace */
