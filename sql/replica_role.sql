@@ -56,6 +56,10 @@ SET session_replication_role = replica;
 SELECT refused('DELETE FROM k WHERE id = 1') AS guard;
 RESET session_replication_role;
 ALTER TABLE k ENABLE TRIGGER integrity_guard_delete;
+-- And a rule that fires in every session fires with an ordinary guard.
+ALTER TABLE r ENABLE ALWAYS TRIGGER r_ks_fkey;
+SELECT refused('DELETE FROM k WHERE id = 1') AS guard;
+ALTER TABLE r ENABLE TRIGGER r_ks_fkey;
 
 -- 2. ENABLE REPLICA: fires for replication and not in an ordinary session. The report says so.
 ALTER TABLE r ENABLE REPLICA TRIGGER r_ks_fkey;
