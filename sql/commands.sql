@@ -285,6 +285,7 @@ DROP OWNED BY regress_commands_owner CASCADE;
 RESET ROLE;
 ALTER EXTENSION plpgsql DROP TABLE commands_parts.dk1;
 -- DROP OWNED takes privileges away as well, and not what they are for.
+REVOKE USAGE ON SCHEMA commands, commands_parts FROM regress_commands_other;
 GRANT SELECT ON commands_parts.dk1 TO regress_commands_other;
 DROP OWNED BY regress_commands_other CASCADE;
 -- With a type goes a column, not its table: neither the partition, nor the rule of the referencing table.

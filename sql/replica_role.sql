@@ -49,6 +49,18 @@ DELETE FROM k;
 INSERT INTO k SELECT generate_series(1, 20);
 INSERT INTO r VALUES (1, '{1,2}', NULL), (2, NULL, 3);
 
+-- A guard that fires in every session does not make its rules do so: they act where they themselves fire.
+ALTER TABLE k ENABLE ALWAYS TRIGGER integrity_guard_delete;
+SELECT refused('DELETE FROM k WHERE id = 1') AS guard;
+SET session_replication_role = replica;
+SELECT refused('DELETE FROM k WHERE id = 1') AS guard;
+RESET session_replication_role;
+ALTER TABLE k ENABLE TRIGGER integrity_guard_delete;
+-- And a rule that fires in every session fires with an ordinary guard.
+ALTER TABLE r ENABLE ALWAYS TRIGGER r_ks_fkey;
+SELECT refused('DELETE FROM k WHERE id = 1') AS guard;
+ALTER TABLE r ENABLE TRIGGER r_ks_fkey;
+
 -- 2. ENABLE REPLICA: fires for replication and not in an ordinary session. The report says so.
 ALTER TABLE r ENABLE REPLICA TRIGGER r_ks_fkey;
 ALTER TABLE k ENABLE REPLICA TRIGGER integrity_guard_delete;
