@@ -253,6 +253,23 @@ REVOKE REFERENCES (id) ON key FROM regress_ref_owner;
 SET ROLE regress_ref_owner;
 INSERT INTO ref (id, ids) VALUES (7, '{2}');
 \echo :SQLSTATE
+--    Nor do existing rows tell which keys there are: those of a partition that is attached, or of a rule that is validated.
+RESET ROLE;
+GRANT REFERENCES (id) ON key TO regress_ref_owner;
+SET ROLE regress_ref_owner;
+CREATE TABLE parts (a int, ids int[]) PARTITION BY LIST (a);
+SELECT integrity.add_reference('parts', 'ids', 'key');
+CREATE TABLE guesses (a int, ids int[]);
+INSERT INTO guesses VALUES (1, '{2}'), (1, '{99}');
+SELECT integrity.add_reference('guesses', 'ids', 'key', not_valid => true);
+RESET ROLE;
+REVOKE REFERENCES (id) ON key FROM regress_ref_owner;
+SET ROLE regress_ref_owner;
+SELECT integrity.validate_reference('guesses', 'guesses_ids_fkey');
+\echo :SQLSTATE
+ALTER TABLE parts ATTACH PARTITION guesses FOR VALUES IN (1);
+\echo :SQLSTATE
+DROP TABLE parts, guesses;
 RESET ROLE;
 
 -- 8. A hostile search_path. Schema trap comes before pg_catalog and holds operators, functions,

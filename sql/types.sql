@@ -271,6 +271,23 @@ DELETE FROM plain_key;
 SELECT * FROM c_ref;
 
 --
+-- The function of a cast goes only with CASCADE, and takes the rule along.
+--
+CREATE TYPE digit AS ENUM ('1', '2');
+CREATE FUNCTION value_of(digit) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT $1::text::int';
+CREATE CAST (digit AS int) WITH FUNCTION value_of(digit) AS IMPLICIT;
+CREATE TABLE used_key (id int PRIMARY KEY);
+CREATE TABLE used_ref (digits digit[]);
+SELECT integrity.add_reference('used_ref', 'digits', 'used_key');
+INSERT INTO used_key VALUES (1);
+INSERT INTO used_ref VALUES ('{1}');
+DROP CAST (digit AS int);
+DROP FUNCTION value_of(digit);
+\echo :LAST_ERROR_SQLSTATE
+DROP FUNCTION value_of(digit) CASCADE;
+INSERT INTO used_ref VALUES ('{2}');
+
+--
 -- A user's own "=" in front of the search_path changes nothing (it says that all is equal).
 --
 CREATE FUNCTION yes(int, int) RETURNS boolean LANGUAGE sql IMMUTABLE AS 'SELECT true';

@@ -183,29 +183,31 @@ check_elements(const Rule &rule, Relation referencing, Relation referenced, std:
 	end_probe(&probe);
 }
 
-/*
- * The owner of the referencing table must hold REFERENCES on the key, or a
- * trigger written by hand could find out which keys a table has. "passed" is
- * the rule for which this was established earlier in the same query.
- *
- * A dump grants privileges last, and a parallel restore may still load a
- * partition when the rule is there; so a superuser who restores is not asked.
- */
+/* "passed" is the rule for which this was established earlier in the same query. */
 void
 require_references(const Rule *rule, Relation referencing, void **passed)
 {
-	if (*passed == rule)
-		return;
-	if (!has_references_privilege(*rule, referencing->rd_rel->relowner) && (check_function_bodies || !superuser()))
-		ereport(ERROR,
-				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-				 errmsg("permission denied for table %s", get_rel_name(rule->referenced)),
-				 errdetail("The owner of table \"%s\" may not reference it.", RelationGetRelationName(referencing)),
-				 errhint("%s", references_grant_hint(*rule))));
+	if (*passed != rule)
+		require_owner_references(*rule, RelationGetRelid(referencing));
 	*passed = const_cast<Rule *>(rule);
 }
 
 } /* namespace */
+
+/*
+ * A dump grants privileges last, and a parallel restore may still load a
+ * partition when the rule is there; so a superuser who restores is not asked.
+ */
+void
+require_owner_references(const Rule &rule, Oid referencing)
+{
+	if (!has_references_privilege(rule, table_owner(referencing)) && (check_function_bodies || !superuser()))
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("permission denied for table %s", get_rel_name(rule.referenced)),
+				 errdetail("The owner of table \"%s\" may not reference it.", get_rel_name(referencing)),
+				 errhint("%s", references_grant_hint(rule))));
+}
 
 TupleTableSlot *
 live_version(Relation rel, ItemPointerData tid)

@@ -25,6 +25,13 @@ std::span<Datum> elements_of(const Rule &rule, Value value);
 void		reject_elements(const Rule &rule, Relation referencing, Value value, Value old);
 
 /*
+ * Raises unless the owner of this table, which is the rule's or a partition of
+ * it, holds REFERENCES on the key. Else whoever had it once, or got a rule by a
+ * restore, could find out which keys there are.
+ */
+void		require_owner_references(const Rule &rule, Oid referencing);
+
+/*
  * Says of an element without a key that it may stay. Only undo() has one: what
  * was broken before a repair is broken again after its undo.
  */

@@ -444,13 +444,7 @@ integrity_validate_reference(PG_FUNCTION_ARGS)
 				 errhint("ALTER TABLE %s ENABLE TRIGGER %s;", table_for_sql(named.table, false),
 						 quote_identifier(NameStr(named.name)))));
 	if (rule->options.not_valid)
-	{
-		/* Only under a lock on its table is the index of the key sure to stay: REINDEX CONCURRENTLY drops the old one. */
-		LockRelationOid(rule->referenced, RowShareLock);
-		rule = fetch_rule(named.trigger);
-		check_existing_rows(*rule);
-		mark_valid(named.trigger);
-	}
+		validate_rule(*rule);
 	PG_RETURN_VOID();
 }
 

@@ -8,17 +8,31 @@
 
 namespace integrity
 {
+namespace
+{
+
+void
+depend_on(Oid trigger_oid, Oid class_oid, Oid object)
+{
+	ObjectAddress trigger;
+	ObjectAddress referenced;
+
+	if (!OidIsValid(object))
+		return;
+	deleteDependencyRecordsForSpecific(TriggerRelationId, trigger_oid, DEPENDENCY_NORMAL, class_oid, object);
+	ObjectAddressSet(trigger, TriggerRelationId, trigger_oid);
+	ObjectAddressSet(referenced, class_oid, object);
+	recordDependencyOn(&trigger, &referenced, DEPENDENCY_NORMAL);
+}
+
+} /* namespace */
 
 void
 depend_on_index(const Rule &rule)
 {
-	ObjectAddress trigger;
-	ObjectAddress index;
-
-	deleteDependencyRecordsForSpecific(TriggerRelationId, rule.trigger, DEPENDENCY_NORMAL, RelationRelationId, rule.index);
-	ObjectAddressSet(trigger, TriggerRelationId, rule.trigger);
-	ObjectAddressSet(index, RelationRelationId, rule.index);
-	recordDependencyOn(&trigger, &index, DEPENDENCY_NORMAL);
+	depend_on(rule.trigger, RelationRelationId, rule.index);
+	depend_on(rule.trigger, OperatorRelationId, rule.compare.key_eq_element);
+	depend_on(rule.trigger, ProcedureRelationId, rule.compare.cast_proc.fn_oid);
 	CommandCounterIncrement();
 }
 

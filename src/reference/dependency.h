@@ -12,7 +12,8 @@ namespace integrity
 /*
  * Dropping the unique index takes CASCADE then and takes the rule along, as
  * with a foreign key. pg_dump sees the dependency, too, so a parallel restore
- * makes the index before the trigger.
+ * makes the index before the trigger. The same of what elements are compared
+ * with: the operator, and the function of a cast.
  */
 void		depend_on_index(const Rule &rule);
 

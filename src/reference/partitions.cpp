@@ -5,6 +5,7 @@
  */
 #include "action.h"
 #include "catalog.h"
+#include "check.h"
 #include "guarded.h"
 #include "guards.h"
 #include "partitions.h"
@@ -192,8 +193,10 @@ check_unseen_rows(Oid trigger)
 		return;
 	wait_for_deleters(*rule);
 	rule = fetch_rule(trigger); /* REINDEX CONCURRENTLY may have held the lock, and dropped its index */
-	if (!rule->options.not_valid)
-		check_existing_rows(*rule);
+	if (rule->options.not_valid)
+		return;
+	require_owner_references(*rule, rule->referencing);
+	check_existing_rows(*rule);
 }
 
 void

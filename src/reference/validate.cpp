@@ -4,6 +4,7 @@
  *	  that they are no longer known to be sound.
  */
 #include "catalog.h"
+#include "check.h"
 #include "validate.h"
 
 namespace integrity
@@ -133,9 +134,9 @@ lock_owned_table(Oid table)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
 				 errmsg("there is no such rule")));
-	LockRelationOid(table, ShareUpdateExclusiveLock);
 	if (!pg::owns_table(table, GetUserId()))
 		aclcheck_error(ACLCHECK_NOT_OWNER, OBJECT_TABLE, get_rel_name(table));
+	LockRelationOid(table, ShareUpdateExclusiveLock);
 	find_all_inheritors(table, ShareUpdateExclusiveLock, nullptr); /* the copies on partitions are changed as well */
 }
 
@@ -151,6 +152,19 @@ void
 mark_not_valid(Oid trigger)
 {
 	set_validity(trigger, false);
+}
+
+void
+validate_rule(const Rule &named)
+{
+	/* Only under a lock on its table is the index of the key sure to stay: REINDEX CONCURRENTLY drops the old one. */
+	LockRelationOid(named.referenced, RowShareLock);
+
+	const Rule *rule = fetch_rule(named.trigger);
+
+	require_owner_references(*rule, rule->referencing);
+	check_existing_rows(*rule);
+	mark_valid(rule->trigger);
 }
 
 } /* namespace integrity */
