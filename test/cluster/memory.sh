@@ -262,7 +262,7 @@ DELETE FROM r;
 SQL
 for protocol in simple extended prepared; do
 	# Ten transactions in each round.
-	rounds=$((total / 100 > 600 ? total / 100 : 600))
+	rounds=$((total / 100 > 3000 ? total / 100 : 3000))
 	PGAPPNAME=mix-$protocol "$PGBIN/pgbench" -n -M "$protocol" -t "$rounds" -f "$SCRATCH/mix.sql" >"$SCRATCH/pgbench.log" 2>&1 &
 	bench=$!
 	backend=
