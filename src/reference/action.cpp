@@ -304,6 +304,59 @@ finish()
 		elog(ERROR, "SPI_finish failed");
 }
 
+/* The keys of one pass as the statements of a rule take them. */
+struct ActionKeys
+{
+	Datum		array;
+	int			count;			/* 0: no element can have any of these values */
+};
+
+ActionKeys
+make_action_keys(const Rule &rule, std::span<const Datum> keys)
+{
+	const Comparison &compare = rule.compare;
+	bool		narrow = compare.element_type != compare.key_type && keys_are_elements(rule) && compare.key.byval;
+	Oid			type = keys_element_type(rule);
+	Layout		layout = type == compare.element_type ? compare.element : compare.key;
+	auto	   *values = static_cast<Datum *>(palloc(sizeof(Datum) * (keys.size() + 1)));
+	int			count = 0;
+
+	for (Datum key : keys)
+	{
+		if (!narrow)
+			values[count++] = key;
+		else if (key_to_element(compare, key, &values[count]))
+			count++;
+	}
+
+	ActionKeys	result = {PointerGetDatum(construct_array(values, count, type, layout.len, layout.byval, layout.align)), count};
+
+	pfree(values);
+	return result;
+}
+
+/*
+ * How many bytes of keys a pass takes. An array can hold no more than 1 GB,
+ * and a plan that has it as a constant copies it.
+ */
+constexpr size_t bytes_per_pass = 32 * 1024 * 1024;
+
+/* Takes the keys of one pass off the rest. */
+ActionKeys
+next_pass(const Rule &rule, std::span<const Datum> *rest)
+{
+	size_t		bytes = 0;
+	size_t		count = 0;
+
+	while (count < rest->size() && bytes < bytes_per_pass)
+		bytes += sizeof(Datum) + image_of((*rest)[count++], rule.compare.key).size();
+
+	ActionKeys	keys = make_action_keys(rule, rest->first(count));
+
+	*rest = rest->subspan(count);
+	return keys;
+}
+
 /* Runs one statement with these keys, and nothing else. */
 uint64
 run(const Rule &rule, Statement statement, ActionKeys keys, long limit)
@@ -341,6 +394,33 @@ remove_or_delete(const Rule &rule, ActionKeys keys)
 	finish();
 }
 
+/* The rule's on_delete for the keys of one pass. */
+void
+change_rows(const Rule &rule, ActionKeys keys)
+{
+	switch (rule.options.on_delete)
+	{
+		case OnDelete::RemoveElement:
+			if (rule.options.on_empty == OnEmpty::DeleteRow)
+				remove_or_delete(rule, keys);
+			else
+				run(rule, Statement::RemoveElement, keys, 0);
+			break;
+		case OnDelete::NullElement:
+			run(rule, Statement::NullElement, keys, 0);
+			break;
+		case OnDelete::DeleteRow:
+			run(rule, Statement::DeleteRow, keys, 0);
+			break;
+		case OnDelete::SetNull:
+			run(rule, Statement::SetNull, keys, 0);
+			break;
+		case OnDelete::NoAction:
+		case OnDelete::Restrict:
+			break;
+	}
+}
+
 } /* namespace */
 
 bool
@@ -367,30 +447,18 @@ table_for_sql(Oid table, bool with_only)
 					quote_qualified_identifier(get_namespace_name(get_rel_namespace(table)), get_rel_name(table)));
 }
 
-ActionKeys
-make_action_keys(const Rule &rule, std::span<const Datum> keys)
-{
-	const Comparison &compare = rule.compare;
-	bool		narrow = compare.element_type != compare.key_type && keys_are_elements(rule) && compare.key.byval;
-	Oid			type = keys_element_type(rule);
-	Layout		layout = type == compare.element_type ? compare.element : compare.key;
-	auto	   *values = static_cast<Datum *>(palloc(sizeof(Datum) * (keys.size() + 1)));
-	int			count = 0;
-
-	for (Datum key : keys)
-	{
-		if (!narrow)
-			values[count++] = key;
-		else if (key_to_element(compare, key, &values[count]))
-			count++;
-	}
-	return {PointerGetDatum(construct_array(values, count, type, layout.len, layout.byval, layout.align)), count};
-}
-
 bool
-is_referenced(const Rule &rule, ActionKeys keys)
+is_referenced(const Rule &rule, std::span<const Datum> keys)
 {
-	return keys.count > 0 && run(rule, Statement::FindReference, keys, 1) > 0;
+	while (!keys.empty())
+	{
+		ActionKeys	pass = next_pass(rule, &keys);
+
+		if (pass.count > 0 && run(rule, Statement::FindReference, pass, 1) > 0)
+			return true;
+		pfree(DatumGetPointer(pass.array));
+	}
+	return false;
 }
 
 bool
@@ -400,40 +468,26 @@ has_any_reference(const Rule &rule)
 }
 
 void
-act_on_delete(const Rule &rule, ActionKeys keys)
+act_on_delete(const Rule &rule, std::span<const Datum> keys)
 {
-	if (keys.count == 0)
-		return;
-	switch (rule.options.on_delete)
+	while (!keys.empty())
 	{
-		case OnDelete::RemoveElement:
-			if (rule.options.on_empty == OnEmpty::DeleteRow)
-				remove_or_delete(rule, keys);
-			else
-				run(rule, Statement::RemoveElement, keys, 0);
-			break;
-		case OnDelete::NullElement:
-			run(rule, Statement::NullElement, keys, 0);
-			break;
-		case OnDelete::DeleteRow:
-			run(rule, Statement::DeleteRow, keys, 0);
-			break;
-		case OnDelete::SetNull:
-			run(rule, Statement::SetNull, keys, 0);
-			break;
-		case OnDelete::NoAction:
-		case OnDelete::Restrict:
-			break;
+		ActionKeys	pass = next_pass(rule, &keys);
+
+		if (pass.count > 0)
+			change_rows(rule, pass);
+		pfree(DatumGetPointer(pass.array));
 	}
 }
 
 void
-act_on_update(const Rule &rule, ActionKeys old_key, Datum new_key, bool new_is_null)
+act_on_update(const Rule &rule, Datum old_key, Datum new_key, bool new_is_null)
 {
-	Datum		values[2] = {old_key.array, new_key};
+	ActionKeys	keys = make_action_keys(rule, {&old_key, 1});
+	Datum		values[2] = {keys.array, new_key};
 	const char	nulls[2] = {' ', new_is_null ? 'n' : ' '};
 
-	if (old_key.count == 0)
+	if (keys.count == 0)
 		return;
 
 	/* The new value in the element's type, by the cast that an assignment would use. */

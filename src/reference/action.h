@@ -9,30 +9,21 @@
 namespace integrity
 {
 
-/* The keys of one pass as the statements of a rule take them. */
-struct ActionKeys
-{
-	Datum		array;
-	int			count;			/* 0: no element can have any of these values */
-};
-
 /*
  * Can a key be written as an element without a cast function? Then the keys
  * go into an array of the column's own type, which a GIN index can search.
  */
 bool		keys_are_elements(const Rule &rule);
 
-ActionKeys	make_action_keys(const Rule &rule, std::span<const Datum> keys);
-
 /* Does a row refer to one of the keys? Finds also what the transaction's snapshot does not see. */
-bool		is_referenced(const Rule &rule, ActionKeys keys);
+bool		is_referenced(const Rule &rule, std::span<const Datum> keys);
 bool		has_any_reference(const Rule &rule);
 
 /* The rule's on_delete, where it changes data. */
-void		act_on_delete(const Rule &rule, ActionKeys keys);
+void		act_on_delete(const Rule &rule, std::span<const Datum> keys);
 
 /* on_update cascade: the element takes the new value in its place. */
-void		act_on_update(const Rule &rule, ActionKeys old_key, Datum new_key, bool new_is_null);
+void		act_on_update(const Rule &rule, Datum old_key, Datum new_key, bool new_is_null);
 
 /* The table's name for SQL, with ONLY where a foreign key would say so. */
 char	   *table_for_sql(Oid table, bool with_only);

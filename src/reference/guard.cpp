@@ -54,7 +54,7 @@ handle_key(Relation rel, const Guarded &guarded, AttrNumber column, Datum key)
 			if (each.key != column || turn_of(*each.rule) != turn)
 				continue;
 			if (turn == 1)
-				act_on_delete(*each.rule, make_action_keys(*each.rule, {&key, 1}));
+				act_on_delete(*each.rule, {&key, 1});
 			else if (turn == 0 || !left_to_deferred_guard(*each.rule, rel))
 				refuse_if_referenced(each, rel, key, turn == 0);
 		}
@@ -82,10 +82,10 @@ handle_keys(Relation rel, const Guarded &guarded, AttrNumber column, std::span<c
 			if (each.key != column || turn_of(rule) != turn)
 				continue;
 			if (turn == 1)
-				act_on_delete(rule, make_action_keys(rule, keys));
+				act_on_delete(rule, keys);
 			else if (turn == 2 && left_to_deferred_guard(rule, rel))
 				continue;
-			else if (is_referenced(rule, make_action_keys(rule, keys)))
+			else if (is_referenced(rule, keys))
 			{
 				if (turn == 0)
 					return false;
@@ -224,7 +224,7 @@ handle_updated(const GuardedRule &each, Relation rel, Datum old_key, Datum new_k
 	switch (rule.options.on_update)
 	{
 		case OnUpdate::Cascade:
-			act_on_update(rule, make_action_keys(rule, {&old_key, 1}), new_key, new_is_null);
+			act_on_update(rule, old_key, new_key, new_is_null);
 			break;
 		case OnUpdate::Restrict:
 			refuse_if_referenced(each, rel, old_key, true);

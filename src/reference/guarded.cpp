@@ -200,7 +200,7 @@ refuse_if_referenced(const GuardedRule &guarded, Relation rel, Datum key, bool i
 
 	if (!is_restrict && another_row_provides(rule, key))
 		return;
-	if (is_referenced(rule, make_action_keys(rule, {&key, 1})))
+	if (is_referenced(rule, {&key, 1}))
 		report_still_referenced(rule, rel, guarded.key, key, is_restrict);
 }
 

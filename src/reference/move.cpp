@@ -186,12 +186,11 @@ handle_moved(const GuardedRule &guarded, Relation rel, TupleTableSlot *old_row, 
 		return;
 	}
 
-	ActionKeys	keys = make_action_keys(rule, {&old_key, 1});
 	const Note *note = find_note(RelationGetRelid(rel), guarded.key, old_key, layout);
 
 	if (note && arrived_with(rule, note->new_key, old_row))
-		act_on_update(rule, keys, note->new_key, false);
-	else if (is_referenced(rule, keys))
+		act_on_update(rule, old_key, note->new_key, false);
+	else if (is_referenced(rule, {&old_key, 1}))
 		ereport(ERROR,
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 				 errmsg("cannot follow a referenced key of table \"%s\" to another partition", RelationGetRelationName(rel)),

@@ -22,10 +22,10 @@ constexpr size_t keys_per_pass = 10000;
 void
 refuse_referenced_keys(const Rule &rule, Relation partition, Relation leaf, AttrNumber key, std::span<Datum> keys)
 {
-	if (keys.empty() || !is_referenced(rule, make_action_keys(rule, keys)))
+	if (keys.empty() || !is_referenced(rule, keys))
 		return;
 	for (Datum each : keys)
-		if (is_referenced(rule, make_action_keys(rule, {&each, 1})))
+		if (is_referenced(rule, {&each, 1}))
 			report_removed_partition(rule, partition, leaf, key, each);
 }
 
