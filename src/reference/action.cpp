@@ -502,7 +502,7 @@ act_on_update(const Rule &rule, Datum old_key, Datum new_key, bool new_is_null)
 							format_type_be(rule.compare.key_type), format_type_be(rule.compare.element_type)),
 					 errhint("Give both columns the same type, or use on_update 'no action'.")));
 		if (OidIsValid(function))
-			values[1] = OidFunctionCall3(function, new_key, Int32GetDatum(-1), BoolGetDatum(false));
+			values[1] = call_cast(function, new_key);
 	}
 	connect();
 	execute(rule, Statement::ReplaceElement, values, nulls, 0);

@@ -71,6 +71,32 @@ find_cast(Oid target, Oid source, CoercionContext context, Oid *function)
 	}
 }
 
+Datum
+call_cast(FmgrInfo *function, Datum value)
+{
+	LOCAL_FCINFO(call, 3);
+
+	InitFunctionCallInfoData(*call, function, function->fn_nargs, InvalidOid, nullptr, nullptr);
+	call->args[0] = {value, false};
+	call->args[1] = {Int32GetDatum(-1), false};
+	call->args[2] = {BoolGetDatum(false), false};
+
+	Datum		result = FunctionCallInvoke(call);
+
+	if (call->isnull)
+		elog(ERROR, "function %u returned NULL", function->fn_oid);
+	return result;
+}
+
+Datum
+call_cast(Oid function, Datum value)
+{
+	FmgrInfo	found;
+
+	fmgr_info(function, &found);
+	return call_cast(&found, value);
+}
+
 bool
 resolve_comparison(Oid element_type, Oid key_type, Oid key_collation,
 				   Oid opfamily, Oid opcintype, Comparison *compare)

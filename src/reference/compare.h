@@ -43,6 +43,10 @@ Layout		layout_of(Oid type);
 /* False if there is no cast; an invalid "function" means that none has to be called. */
 bool		find_cast(Oid target, Oid source, CoercionContext context, Oid *function);
 
+/* Calls the function of a cast. Only with as many arguments as it has: a function in SQL looks for the types of all it gets. */
+Datum		call_cast(FmgrInfo *function, Datum value);
+Datum		call_cast(Oid function, Datum value);
+
 /* False if the two types cannot be compared. */
 bool		resolve_comparison(Oid element_type, Oid key_type, Oid key_collation,
 							   Oid opfamily, Oid opcintype, Comparison *compare);
@@ -56,7 +60,7 @@ as_key(Comparison &compare, Datum element)
 {
 	if (!OidIsValid(compare.cast_proc.fn_oid))
 		return element;
-	return FunctionCall3(&compare.cast_proc, element, Int32GetDatum(-1), BoolGetDatum(false));
+	return call_cast(&compare.cast_proc, element);
 }
 
 /*

@@ -127,7 +127,7 @@ to_key_type(Probe *probe, Datum value, Datum *key)
 
 				if (find_cast(compare.key_type, compare.element_type, COERCION_ASSIGNMENT, &function) &&
 					OidIsValid(function))
-					*key = OidFunctionCall3(function, value, Int32GetDatum(-1), BoolGetDatum(false));
+					*key = call_cast(function, value);
 				return true;
 			}
 	}
