@@ -218,6 +218,19 @@ DELETE FROM wide;
 UPDATE wide SET id = 2;
 \echo :SQLSTATE
 SELECT * FROM narrow;
+-- What a rule does besides is no hindrance. As native.
+CREATE TABLE besides_key (id int PRIMARY KEY); CREATE TABLE besides (ids int[]); CREATE TABLE besides_native (id int REFERENCES besides_key ON DELETE CASCADE); CREATE TABLE besides_log (what text);
+SELECT integrity.add_reference('besides', 'ids', 'besides_key', on_delete => 'remove element', on_empty => 'delete row', on_update => 'cascade');
+CREATE RULE also_update AS ON UPDATE TO besides DO ALSO INSERT INTO besides_log VALUES ('to ' || NEW.ids::text);
+CREATE RULE also_delete AS ON DELETE TO besides DO ALSO INSERT INTO besides_log VALUES ('was ' || OLD.ids::text);
+CREATE RULE also_delete AS ON DELETE TO besides_native DO ALSO INSERT INTO besides_log VALUES ('was native ' || OLD.id);
+INSERT INTO besides_key VALUES (11), (12), (13);
+INSERT INTO besides VALUES ('{11}'), ('{11,12}'), ('{12,13}'); INSERT INTO besides_native VALUES (11), (12);
+DELETE FROM besides_key WHERE id = 11;
+UPDATE besides_key SET id = 14 WHERE id = 13;
+SELECT * FROM besides ORDER BY 1;
+SELECT * FROM besides_log;
+DROP TABLE besides, besides_native, besides_log, besides_key;
 -- A BEFORE trigger that an action fires deletes a key itself, after some DDL. So the rules are read again while the delete
 -- further up still goes through them, and the action is planned again while it runs.
 CREATE TABLE nk (id int PRIMARY KEY);

@@ -116,6 +116,21 @@ type_for_sql(Oid type)
 	return format_type_extended(type, -1, FORMAT_TYPE_TYPEMOD_GIVEN | FORMAT_TYPE_FORCE_QUALIFY);
 }
 
+/* It has, or had until somebody dropped them. */
+bool
+has_rewrite_rules(Oid table)
+{
+	HeapTuple	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(table));
+
+	if (!HeapTupleIsValid(tuple))
+		elog(ERROR, "cache lookup failed for relation %u", table);
+
+	bool		has = reinterpret_cast<Form_pg_class>(GETSTRUCT(tuple))->relhasrules;
+
+	ReleaseSysCache(tuple);
+	return has;
+}
+
 /* The condition under which a row refers to one of the keys in $1; see integrity.contains_any() about indexes. */
 char *
 match_condition(const Rule &rule, const char *column)
@@ -149,6 +164,11 @@ statement_text(const Rule &rule, Statement statement)
 			return psprintf("DELETE FROM %s x WHERE %s AND integrity.remove_elements(x.%s, $1, true) IS NULL", table, match,
 							column);
 		case Statement::RemoveElementShowEmpty:
+			/* DO ALSO rules are refused in WITH. Without it every changed row comes back, those that are not empty with a null. */
+			if (has_rewrite_rules(rule.referencing))
+				return psprintf("UPDATE %s x SET %s = integrity.remove_elements(x.%s, $1, false) WHERE %s "
+								"RETURNING x.tableoid, CASE WHEN pg_catalog.cardinality(x.%s) OPERATOR(pg_catalog.=) 0 THEN x.ctid END",
+								table, column, column, match, column);
 			return psprintf("WITH u AS (UPDATE %s x SET %s = integrity.remove_elements(x.%s, $1, false) WHERE %s "
 							"RETURNING x.tableoid AS relation, x.ctid AS tid, pg_catalog.cardinality(x.%s) AS elements) "
 							"SELECT u.relation, u.tid FROM u WHERE u.elements OPERATOR(pg_catalog.=) 0",
@@ -281,7 +301,7 @@ execute(const Rule &rule, Statement statement, Datum *values, const char *nulls,
 
 	if (result < 0)
 		elog(ERROR, "SPI_execute_snapshot returned %s", SPI_result_code_string(result));
-	if (result != SPI_OK_SELECT && result != SPI_OK_UPDATE && result != SPI_OK_DELETE)
+	if (result != SPI_OK_SELECT && result != SPI_OK_UPDATE && result != SPI_OK_UPDATE_RETURNING && result != SPI_OK_DELETE)
 		ereport(ERROR,
 				(errcode(ERRCODE_INTERNAL_ERROR),
 				 errmsg("referential integrity query from constraint \"%s\" on \"%s\" gave unexpected result",
@@ -389,7 +409,8 @@ remove_or_delete(const Rule &rule, ActionKeys keys)
 
 		values[0] = SPI_getbinval(rows->vals[i], rows->tupdesc, 1, &isnull);
 		values[1] = SPI_getbinval(rows->vals[i], rows->tupdesc, 2, &isnull);
-		execute(rule, Statement::DeleteByTid, values, "  ", 0);
+		if (!isnull)
+			execute(rule, Statement::DeleteByTid, values, "  ", 0);
 	}
 	finish();
 }

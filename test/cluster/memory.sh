@@ -90,6 +90,17 @@ BEGIN
     DELETE FROM part_k WHERE id = 150; DELETE FROM part_r; COMMIT;
   END LOOP;
 END $$;
+-- More distinct keys than a session remembers for good.
+CREATE TABLE wide_k (id int PRIMARY KEY);
+INSERT INTO wide_k SELECT generate_series(1, 3000);
+CREATE TABLE wide_r (id int PRIMARY KEY, ks int[]);
+SELECT integrity.add_reference('wide_r', 'ks', 'wide_k');
+CREATE PROCEDURE wide(n int) LANGUAGE plpgsql AS $$
+BEGIN
+  FOR i IN 1 .. n LOOP
+    INSERT INTO wide_r VALUES (1, '{}'); UPDATE wide_r SET ks = ARRAY(SELECT generate_series(1, 3000)); DELETE FROM wide_r; COMMIT;
+  END LOOP;
+END $$;
 -- Savepoints that are rolled back, in one transaction and across many.
 CREATE PROCEDURE savepoints(n int, each_commits boolean) LANGUAGE plpgsql AS $$
 BEGIN
@@ -232,6 +243,7 @@ stays 1200 64 "CALL others(%s);" "$((total / 10))"
 stays 1200 64 "CALL strangers(%s);" 400
 stays 1200 64 "CALL savepoints(%s, true);" "$savepoints"
 stays 1200 64 "CALL savepoints(%s, false);" "$savepoints"
+stays 1200 64 "CALL wide(%s);" 50
 top=$(ask "SELECT div(total_bytes, 1024) FROM pg_backend_memory_contexts WHERE name = 'TopMemoryContext';")
 [ "$top" -le 250 ] || fail "an idle session holds $top kB in TopMemoryContext"
 # Rules and plans that are replaced go; within one transaction plans do, and rules at its end.
