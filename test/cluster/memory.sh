@@ -250,7 +250,7 @@ top=$(ask "SELECT div(total_bytes, 1024) FROM pg_backend_memory_contexts WHERE n
 stays 1200 64 "CALL invalidations(%s, true);" 200
 stays 6000 64 "CALL invalidations(%s, false);" 200
 stays 1200 64 "CALL reports(%s);" 20
-stays 1200 64 "CALL repairs(%s);" 10
+stays 6000 64 "CALL repairs(%s);" 10
 # The plans of foreign keys that were dropped stay with the session, and so do ours: no more of them than of those.
 stays 3000 "$((20 * 50))" "CALL temporary_rules(%s);" 50
 to_session=${PSQL[1]}
