@@ -65,6 +65,7 @@ prepare_attach(Oid parent, Oid child, bool attach)
 	if (attach)
 		LockRelationOid(parent, ShareUpdateExclusiveLock);
 	LockRelationOid(child, AccessExclusiveLock);
+	drop_own_unneeded_guards(child); /* what a dropped table has left behind must not be in the way */
 	if (!rules_referencing(child).empty())
 		prepare_guards_for_parent(child, parent);
 }

@@ -356,6 +356,14 @@ ensure_partition_guards(Oid table, bool enable)
 }
 
 void
+drop_own_unneeded_guards(Oid table)
+{
+	for (const GuardTrigger &each : guards_of(table))
+		if (!each.clone && !is_needed(table, each))
+			drop_guard(table, each.name);
+}
+
+void
 drop_unneeded_guards(Oid referenced)
 {
 	ListCell   *cell;
@@ -363,9 +371,7 @@ drop_unneeded_guards(Oid referenced)
 		find_all_inheritors(referenced, AccessExclusiveLock, nullptr) : list_make1_oid(referenced);
 
 	foreach(cell, tables)
-		for (const GuardTrigger &each : guards_of(lfirst_oid(cell)))
-			if (!each.clone && !is_needed(lfirst_oid(cell), each))
-				drop_guard(lfirst_oid(cell), each.name);
+		drop_own_unneeded_guards(lfirst_oid(cell));
 }
 
 void

@@ -43,8 +43,9 @@ void		ensure_guards(const Rule &rule);
 /* Gives the partitions below this table the TRUNCATE guard that PostgreSQL does not clone. */
 void		ensure_partition_guards(Oid table, bool enable);
 
-/* Removes the guards that no rule needs any more. */
+/* Removes the guards that no rule needs any more, of the table and its partitions, or of the table alone. */
 void		drop_unneeded_guards(Oid referenced);
+void		drop_own_unneeded_guards(Oid table);
 
 /* Makes the guards of a table fit to stand beside the clones that it will get as a partition of "parent". */
 void		prepare_guards_for_parent(Oid table, Oid parent);
