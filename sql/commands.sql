@@ -192,6 +192,14 @@ ALTER TABLE k DROP CONSTRAINT k_pkey;
 CREATE UNIQUE INDEX k_again ON k (id);
 SELECT * FROM seen;
 DROP INDEX k_again;
+-- Of two it is the primary key, or the older one: an index that was made for a while goes without taking rules along.
+CREATE TABLE two_keys (id int PRIMARY KEY, other int UNIQUE);
+CREATE UNIQUE INDEX two_keys_id_later ON two_keys (id);
+CREATE UNIQUE INDEX two_keys_other_later ON two_keys (other);
+CREATE TABLE two_lists (ids int[], others int[]);
+SELECT integrity.add_reference('two_lists', 'ids', 'two_keys'), integrity.add_reference('two_lists', 'others', 'two_keys', 'other');
+DROP INDEX two_keys_id_later, two_keys_other_later;
+DROP TABLE two_lists, two_keys;
 -- Whether another row has a deleted key is asked of the index that there is.
 CREATE TABLE ik (id int PRIMARY KEY); CREATE TABLE it (ids int[]);
 SELECT integrity.add_reference('it', 'ids', 'ik');
