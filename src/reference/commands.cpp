@@ -285,6 +285,15 @@ before_drop(Node *statement)
 		seen = dropped.tables;
 	}
 
+	/*
+	 * A rule that goes with something else takes its checks along, as a
+	 * foreign key does. By itself it does not go before they are made.
+	 */
+	bool		by_name = IsA(statement, DropStmt) && castNode(DropStmt, statement)->removeType == OBJECT_TRIGGER;
+
+	foreach(cell, dropped.triggers)
+		keep_pending_checks(lfirst_oid(cell), by_name);
+
 	/* A partition that goes with the table it is a partition of is looked at with that table. */
 	foreach(cell, dropped.tables)
 		if (!is_dropped(dropped, RelationRelationId, parent_of(lfirst_oid(cell))))

@@ -405,6 +405,28 @@ require_no_pending_checks(Oid table, const char *what)
 					 errhint("Commit first, or SET CONSTRAINTS ALL IMMEDIATE.")));
 }
 
+void
+keep_pending_checks(Oid trigger, bool of_rules)
+{
+	Oid			table = InvalidOid;
+	bool		is_rule = false;
+
+	with_trigger_row(trigger, [&](HeapTuple tuple, TupleDesc)
+	{
+		Form_pg_trigger form = trigger_form(tuple);
+		bool		is_guard = std::any_of(std::begin(guard_functions), std::end(guard_functions), [&](const char *function)
+		{
+			return form->tgfoid == function_oid(function);
+		});
+
+		is_rule = of_rules && form->tgfoid == function_oid("check_reference");
+		if (is_guard || is_rule)
+			table = form->tgrelid;
+	});
+	if (OidIsValid(table))
+		require_no_pending_checks(table, is_rule ? "drop a rule of" : "drop a guard of");
+}
+
 bool
 is_guarded(const Rule &rule)
 {

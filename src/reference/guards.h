@@ -53,6 +53,13 @@ void		prepare_guards_for_parent(Oid table, Oid parent);
 /* Raises if this transaction has put off checks of the table or a partition of it. */
 void		require_no_pending_checks(Oid table, const char *what);
 
+/*
+ * A trigger is about to go. Raises if it is a guard, or a rule where these are
+ * asked for, and this transaction has put off checks of its table: PostgreSQL
+ * passes over the events of a trigger that is no longer there.
+ */
+void		keep_pending_checks(Oid trigger, bool of_rules);
+
 /* Are all guards of the rule's key there and enabled, and the event triggers? Is the index kept? */
 bool		is_guarded(const Rule &rule);
 
