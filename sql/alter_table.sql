@@ -121,6 +121,39 @@ SELECT integrity.alter_table('replica', 'ALTER COLUMN ids TYPE bigint[]');
 SELECT integrity.alter_table('always', 'ALTER COLUMN ids TYPE bigint[]');
 SELECT tgname, tgenabled, encode(tgargs, 'escape') AS words FROM pg_trigger
  WHERE tgname IN ('replica_rule', 'always_ids_fkey') ORDER BY 1;
+-- Partitions and inheritance children are altered with the table, and may have rules and guards of their own.
+CREATE TABLE course (a int, ids int[]) PARTITION BY LIST (a);
+CREATE TABLE course1 PARTITION OF course FOR VALUES IN (1);
+CREATE TABLE course2 PARTITION OF course FOR VALUES IN (2) PARTITION BY LIST (a);
+CREATE TABLE course3 PARTITION OF course2 FOR VALUES IN (2);
+SELECT integrity.add_reference('course', 'ids', 'student', rule_name => 'all'),
+       integrity.add_reference('course1', 'ids', 'student', on_delete => 'remove element'),
+       integrity.add_reference('course3', 'ids', 'student', not_valid => true);
+INSERT INTO course SELECT a, ARRAY[min(id)] FROM student, (VALUES (1), (2)) AS v (a) GROUP BY a;
+CREATE TABLE person (id int, friends int[]);
+CREATE TABLE pupil (PRIMARY KEY (id)) INHERITS (person);
+CREATE TABLE club (ids int[]);
+SELECT integrity.add_reference('pupil', 'friends', 'pupil', on_delete => 'set null'),
+       integrity.add_reference('club', 'ids', 'pupil', on_update => 'cascade');
+INSERT INTO pupil VALUES (1, '{1}'), (2, '{1}');
+INSERT INTO club VALUES ('{2}');
+CREATE TEMP TABLE before AS SELECT tgrelid::regclass, tgname, tgparentid <> 0 AS clone, tgenabled, encode(tgargs, 'escape') AS words
+  FROM pg_trigger WHERE tgrelid::regclass::text ~ 'course|person|pupil|club';
+SELECT integrity.alter_table('course', 'ALTER COLUMN ids TYPE bigint[]');
+SELECT integrity.alter_table('person', 'ALTER COLUMN id TYPE bigint, ALTER COLUMN friends TYPE bigint[]');
+SELECT count(*) FROM before;
+SELECT 'before' AS at, * FROM (SELECT * FROM before EXCEPT SELECT tgrelid::regclass, tgname, tgparentid <> 0, tgenabled,
+  encode(tgargs, 'escape') FROM pg_trigger) AS x
+UNION ALL SELECT 'after', * FROM (SELECT tgrelid::regclass, tgname, tgparentid <> 0, tgenabled, encode(tgargs, 'escape')
+  FROM pg_trigger WHERE tgrelid::regclass::text ~ 'course|person|pupil|club' EXCEPT SELECT * FROM before) AS y;
+SELECT referencing_table, rule_name, validated, guarded, problem FROM integrity.reference
+ WHERE referencing_table::text ~ 'course|person|pupil|club' ORDER BY 1::text, 2;
+UPDATE pupil SET id = 50 WHERE id = 2;
+TABLE club;
+DELETE FROM pupil WHERE id = 1;
+TABLE pupil;
+INSERT INTO course3 VALUES (2, '{5000000000}');
+\echo :SQLSTATE
 -- One who does not own the referencing table cannot change the key's type under its rules.
 CREATE ROLE regress_alter_table;
 GRANT ALL ON SCHEMA alter_table TO regress_alter_table;

@@ -139,6 +139,13 @@ CREATE TABLE unruled (a int, ids int[]) PARTITION BY LIST (a);
 CREATE FOREIGN TABLE unruled2 PARTITION OF unruled FOR VALUES IN (2) SERVER commands_server;
 SELECT integrity.add_reference('unruled', 'ids', 'k');
 \echo :LAST_ERROR_SQLSTATE
+-- Nor below one that is attached, nor under a rule that is not valid, whose rows nobody looks at.
+SELECT integrity.add_reference('unruled', 'ids', 'k', not_valid => true);
+SELECT integrity.add_reference('unruled', 'ids', 'k', enforced => false);
+CREATE TABLE later (a int, ids int[]) PARTITION BY LIST (a);
+SELECT integrity.add_reference('later', 'ids', 'k', not_valid => true);
+ALTER TABLE later ATTACH PARTITION rp2 FOR VALUES IN (2);
+ALTER TABLE later ATTACH PARTITION unruled FOR VALUES IN (2);
 
 -- 4. A restore checks the rows, too. A rule that does not hold is kept, and is not valid.
 CREATE TABLE restored (ids int[]);
@@ -185,6 +192,14 @@ ALTER TABLE k DROP CONSTRAINT k_pkey;
 CREATE UNIQUE INDEX k_again ON k (id);
 SELECT * FROM seen;
 DROP INDEX k_again;
+-- Of two it is the primary key, or the older one: an index that was made for a while goes without taking rules along.
+CREATE TABLE two_keys (id int PRIMARY KEY, other int UNIQUE);
+CREATE UNIQUE INDEX two_keys_id_later ON two_keys (id);
+CREATE UNIQUE INDEX two_keys_other_later ON two_keys (other);
+CREATE TABLE two_lists (ids int[], others int[]);
+SELECT integrity.add_reference('two_lists', 'ids', 'two_keys'), integrity.add_reference('two_lists', 'others', 'two_keys', 'other');
+DROP INDEX two_keys_id_later, two_keys_other_later;
+DROP TABLE two_lists, two_keys;
 -- Whether another row has a deleted key is asked of the index that there is.
 CREATE TABLE ik (id int PRIMARY KEY); CREATE TABLE it (ids int[]);
 SELECT integrity.add_reference('it', 'ids', 'ik');
@@ -262,9 +277,15 @@ INSERT INTO dk VALUES (1), (11);
 INSERT INTO dt VALUES ('{1,11}');
 -- A partition that has partitions.
 DROP TABLE commands_parts.dk2;
--- Whoever owns the schema may drop what is in it.
+-- Whoever owns the schema may drop what is in it, but is not shown keys that are not for him to read.
+SET ROLE regress_commands_owner;
+\set VERBOSITY default
+DROP TABLE commands_parts.dk1;
+RESET ROLE;
+GRANT SELECT ON commands_parts.dk1 TO regress_commands_owner;
 SET ROLE regress_commands_owner;
 DROP TABLE commands_parts.dk1;
+\set VERBOSITY terse
 RESET ROLE;
 -- Whoever may not do it is told so, and nothing of who refers to the keys.
 ALTER EXTENSION plpgsql ADD TABLE commands_parts.dk1;

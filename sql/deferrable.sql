@@ -404,6 +404,58 @@ SELECT integrity.add_guards('nk');
 SELECT tgname FROM pg_trigger WHERE tgrelid = 'nk'::regclass AND tgfoid = 'integrity.guard_deferred'::regproc;
 DROP TABLE nk, nt;
 
+\set SHOW_CONTEXT never
+-- Nor does a drop of the guard, after which PostgreSQL passes over its events: by hand, or with the end of another rule, which
+-- takes away what no rule needs by name. (The guard of a native foreign key cannot be dropped at all, and its
+-- constraint not while checks of either table wait.) What is no guard goes, and a guard does once the checks were made.
+CREATE TABLE ek (id int PRIMARY KEY);
+CREATE TABLE et (ids int[], others int[]);
+SELECT integrity.add_reference('et', 'ids', 'ek', "deferrable" => true, initially_deferred => true),
+       integrity.add_reference('et', 'others', 'ek');
+CREATE FUNCTION nothing() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';
+CREATE TRIGGER no_guard AFTER DELETE ON ek FOR EACH ROW EXECUTE FUNCTION nothing();
+INSERT INTO ek VALUES (1), (2);
+INSERT INTO et VALUES ('{1}');
+BEGIN;
+DELETE FROM ek WHERE id = 1;
+DROP TRIGGER no_guard ON ek;
+DROP TRIGGER IF EXISTS no_guard ON ek;
+DROP TRIGGER IF EXISTS no_guard ON nowhere;
+DROP TRIGGER et_ids_fkey ON ek;
+\echo :SQLSTATE
+COMMIT;
+BEGIN;
+DELETE FROM ek WHERE id = 1;
+ALTER TRIGGER et_ids_fkey ON et RENAME TO renamed;
+SELECT integrity.drop_reference('et', 'et_others_fkey');
+\echo :SQLSTATE
+COMMIT;
+TABLE ek;
+-- A rule is not dropped either, as a constraint is not; alter_table() would make another one of it, which may be not valid.
+SELECT integrity.drop_reference('et', 'et_others_fkey');
+SELECT integrity.add_reference('et', 'others', 'ek', "deferrable" => true, not_valid => true, rule_name => 'loose');
+BEGIN;
+SET CONSTRAINTS ALL DEFERRED;
+INSERT INTO et (others) VALUES ('{99}');
+SELECT integrity.alter_table('ek', 'ALTER COLUMN id TYPE bigint');
+\echo :SQLSTATE
+COMMIT;
+BEGIN;
+INSERT INTO et VALUES ('{2}');
+DROP TRIGGER et_ids_fkey ON et;
+\echo :SQLSTATE
+COMMIT;
+BEGIN;
+INSERT INTO et VALUES ('{99}');
+DROP TABLE ek CASCADE;
+ROLLBACK;
+BEGIN;
+DELETE FROM ek WHERE id = 2;
+SET CONSTRAINTS ALL IMMEDIATE;
+DROP TRIGGER et_ids_fkey ON ek;
+ROLLBACK;
+DROP TABLE ek, et;
+
 RESET search_path;
 DROP SCHEMA deferred CASCADE;
 DROP SCHEMA deferred_other CASCADE;

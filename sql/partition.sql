@@ -453,6 +453,23 @@ COMMIT;
 SELECT tableoid::regclass, * FROM own ORDER BY id;
 DROP TABLE own;
 
+-- The guards that a referencing table leaves behind when it is dropped are not in the way of a table that becomes a
+-- partition or an inheritance child, be it by what they are or by their names.
+CREATE TABLE late_key (id int PRIMARY KEY); CREATE TABLE late (ids int[]);
+SELECT integrity.add_reference('late', 'ids', 'late_key', "deferrable" => true);
+DROP TABLE late;
+CREATE TABLE heir (id int PRIMARY KEY); CREATE TABLE gone (ids int[]);
+SELECT integrity.add_reference('gone', 'ids', 'heir');
+DROP TABLE gone;
+CREATE TABLE early (id int NOT NULL);
+ALTER TABLE heir INHERIT early;
+CREATE TABLE all_keys (id int PRIMARY KEY) PARTITION BY RANGE (id); CREATE TABLE late (ids int[]);
+SELECT integrity.add_reference('late', 'ids', 'all_keys', "deferrable" => true);
+ALTER TABLE all_keys ATTACH PARTITION late_key FOR VALUES FROM (0) TO (10);
+INSERT INTO all_keys VALUES (1); INSERT INTO late VALUES ('{1}');
+DELETE FROM late_key;
+SELECT tgname, tgparentid <> 0 AS clone FROM pg_trigger WHERE tgrelid = 'late_key'::regclass AND NOT tgisinternal ORDER BY 1;
+
 -- Inheritance is no partitioning: a child is neither checked nor looked into, as native.
 CREATE TABLE parent (id int PRIMARY KEY); CREATE TABLE child () INHERITS (parent);
 CREATE TABLE i (ids int[]); CREATE TABLE i_child () INHERITS (i);

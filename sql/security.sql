@@ -253,6 +253,27 @@ REVOKE REFERENCES (id) ON key FROM regress_ref_owner;
 SET ROLE regress_ref_owner;
 INSERT INTO ref (id, ids) VALUES (7, '{2}');
 \echo :SQLSTATE
+--    Where nothing is added nothing is asked, neither of a row that changes otherwise nor of what a delete does to it. As native.
+RESET ROLE;
+CREATE TABLE lost_key (id int PRIMARY KEY);
+INSERT INTO lost_key VALUES (1), (2), (3);
+CREATE TABLE lost (ids int[], note text);
+ALTER TABLE lost_key OWNER TO regress_key_owner;
+GRANT REFERENCES ON lost_key TO regress_ref_owner;
+ALTER TABLE lost OWNER TO regress_ref_owner;
+SELECT integrity.add_reference('lost', 'ids', 'lost_key', on_delete => 'remove element');
+INSERT INTO lost VALUES ('{1,2,3}');
+REVOKE REFERENCES ON lost_key FROM regress_ref_owner;
+SET ROLE regress_ref_owner;
+UPDATE lost SET note = 'x';
+UPDATE lost SET ids = '{3,1}';
+UPDATE lost SET ids = '{3,1,2}';
+\echo :SQLSTATE
+SET ROLE regress_key_owner;
+DELETE FROM lost_key WHERE id = 1;
+RESET ROLE;
+TABLE lost;
+DROP TABLE lost, lost_key;
 --    Nor do existing rows tell which keys there are: those of a partition that is attached, or of a rule that is validated.
 RESET ROLE;
 GRANT REFERENCES (id) ON key TO regress_ref_owner;

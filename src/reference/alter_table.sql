@@ -17,8 +17,15 @@ DECLARE
   definitions text[] := '{}';
   states text[] := '{}';   -- what a new trigger does not have: state and comment
   guarded_tables oid[] := '{}';
+  family oid[];            -- the table, its partitions and inheritance children
 BEGIN
   EXECUTE format('LOCK TABLE %s IN ACCESS EXCLUSIVE MODE', table_name);
+  WITH RECURSIVE below (relid) AS (
+    SELECT table_name::oid
+     UNION
+    SELECT i.inhrelid FROM below AS b JOIN pg_inherits AS i ON i.inhparent = b.relid
+  )
+  SELECT array_agg(b.relid) INTO family FROM below AS b;
 
   FOR each IN
     SELECT t.oid, t.tgrelid::regclass AS relid, t.tgname, t.tgenabled, t.is_rule, obj_description(t.oid, 'pg_trigger') AS comment,
@@ -27,15 +34,17 @@ BEGIN
                         AND r.kind <> 'foreign key'), true) AS is_enforced,
            -- each argument ends in a zero byte
            encode('\x00'::bytea || t.tgargs, 'escape') LIKE '%\\000not valid\\000%' AS is_not_valid
-      FROM (SELECT g.*, g.tgfoid = 'integrity.check_reference()'::regprocedure AS is_rule
+      FROM (SELECT g.*, p.proname, g.tgfoid = 'integrity.check_reference()'::regprocedure AS is_rule
               FROM pg_trigger AS g
               JOIN pg_proc AS p ON p.oid = g.tgfoid
              WHERE g.tgparentid = 0 AND p.pronamespace = 'integrity'::regnamespace
                AND (p.proname = 'check_reference' OR p.proname LIKE 'guard\_%')) AS t
      WHERE t.tgrelid = table_name
+        -- Tables below it are altered as well, and may have rules and guards of their own. Their TRUNCATE guards name no column.
+        OR (t.tgrelid = ANY (family) AND t.proname <> 'guard_truncate')
         OR (t.is_rule AND EXISTS (SELECT FROM pg_depend AS d
                                    WHERE d.classid = 'pg_trigger'::regclass AND d.objid = t.oid
-                                     AND d.refclassid = 'pg_class'::regclass AND d.refobjid = table_name))
+                                     AND d.refclassid = 'pg_class'::regclass AND d.refobjid = ANY (family)))
      ORDER BY t.oid
   LOOP
     EXECUTE format('LOCK TABLE %s IN ACCESS EXCLUSIVE MODE', each.relid);
@@ -72,7 +81,10 @@ BEGIN
   FOREACH statement IN ARRAY definitions LOOP
     EXECUTE statement;
   END LOOP;
-  PERFORM integrity.add_guards(g.relid) FROM (SELECT DISTINCT u.relid FROM unnest(guarded_tables) AS u (relid)) AS g;
+  -- In the order in which they were made, so that they get their old names.
+  PERFORM integrity.add_guards(g.relid)
+     FROM (SELECT u.relid FROM unnest(guarded_tables) WITH ORDINALITY AS u (relid, place)
+            GROUP BY u.relid ORDER BY min(u.place)) AS g;
   FOREACH statement IN ARRAY states LOOP
     EXECUTE statement;
   END LOOP;
@@ -83,13 +95,13 @@ $$;
  * Runs one ALTER TABLE that PostgreSQL refuses for a table with rules, and keeps the rules: "cannot alter type of a column
  * used in a trigger definition", for a column that a rule names.
  *
- * Every rule of the table, on either side, is put aside and made again in the same transaction: name, actions, comment,
- * enforced or not on each partition, all as before. One that is enforced and valid is checked again, with the report's scan;
- * one that is not enforced is not valid afterwards. What the action itself drops or renames, a rule cannot follow: use a plain
+ * Every rule of the table, on either side, is put aside and made again in the same transaction, and so are those of the
+ * partitions and inheritance children below it: name, actions, comment, enforced or not on each partition, all as before. One
+ * that is enforced and valid is checked again, with the report's scan; one that is not enforced is not valid afterwards. What the action itself drops or renames, a rule cannot follow: use a plain
  * ALTER TABLE for that. The two columns of a rule need not change together; an int[] may refer to a bigint.
  *
  * Parameters:
- *   table_name   the table; of a partitioned table its partitions are altered, too
+ *   table_name   the table; its partitions and inheritance children are altered, too
  *   action       what stands after ALTER TABLE and its name
  *
  * Locks: ACCESS EXCLUSIVE on the table, and on the referencing tables of the rules that refer to it.

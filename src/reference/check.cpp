@@ -246,8 +246,6 @@ check_row(Oid trigger, Relation referencing, TupleTableSlot *now, TupleTableSlot
 	Value		old = before ? column_of(before, rule->column) : Value{0, true};
 	TupleTableSlot *live = nullptr;
 
-	require_references(rule, referencing, passed);
-
 	if (!value.isnull && (old.isnull || !same_stored(referencing, rule->column, value, old)))
 	{
 		/* Needs a pin on the buffer, which the slot holds, and takes the lock itself. */
@@ -264,7 +262,10 @@ check_row(Oid trigger, Relation referencing, TupleTableSlot *now, TupleTableSlot
 		if (!tolerance)
 			reject_elements(*rule, referencing, value, old);
 		if (!added.empty())
+		{
+			require_references(rule, referencing, passed); /* nothing is asked of keys where nothing is added */
 			check_elements(*rule, referencing, referenced, added, before || superseded ? nullptr : now, tolerance);
+		}
 	}
 	if (live)
 		ExecDropSingleTupleTableSlot(live);

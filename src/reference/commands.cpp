@@ -65,6 +65,7 @@ prepare_attach(Oid parent, Oid child, bool attach)
 	if (attach)
 		LockRelationOid(parent, ShareUpdateExclusiveLock);
 	LockRelationOid(child, AccessExclusiveLock);
+	drop_own_unneeded_guards(child); /* what a dropped table has left behind must not be in the way */
 	if (!rules_referencing(child).empty())
 		prepare_guards_for_parent(child, parent);
 }
@@ -283,6 +284,15 @@ before_drop(Node *statement)
 			lock_to_remove(lfirst_oid(cell), false);
 		seen = dropped.tables;
 	}
+
+	/*
+	 * A rule that goes with something else takes its checks along, as a
+	 * foreign key does. By itself it does not go before they are made.
+	 */
+	bool		by_name = IsA(statement, DropStmt) && castNode(DropStmt, statement)->removeType == OBJECT_TRIGGER;
+
+	foreach(cell, dropped.triggers)
+		keep_pending_checks(lfirst_oid(cell), by_name);
 
 	/* A partition that goes with the table it is a partition of is looked at with that table. */
 	foreach(cell, dropped.tables)

@@ -99,6 +99,7 @@ complete_rule(Oid trigger)
 		raise(problem);
 	require_ownership(rule);
 	require_references(rule, GetUserId());
+	refuse_foreign_tables(rule.referencing);
 	LockRelationOid(rule.referenced, ShareRowExclusiveLock);
 	depend_on_index(rule);
 	forget_row_type(rule.referenced);
@@ -108,17 +109,6 @@ complete_rule(Oid trigger)
 
 namespace
 {
-
-/* Its rows can change elsewhere, where no rule is known. */
-void
-refuse_foreign_partition(Oid table)
-{
-	if (get_rel_relkind(table) == RELKIND_FOREIGN_TABLE && rule_triggers(table, true) != NIL)
-		ereport(ERROR,
-				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
-				 errmsg("partition \"%s\" is a foreign table", get_rel_name(table)),
-				 errhint("A reference needs rows that can be checked and locked.")));
-}
 
 /*
  * pg_upgrade makes the parts of the extension one by one, its event triggers
@@ -226,7 +216,8 @@ integrity_complete_rule(PG_FUNCTION_ARGS)
 		}
 		else if (classid == RelationRelationId)
 		{
-			refuse_foreign_partition(objid);
+			if (get_rel_relkind(objid) == RELKIND_FOREIGN_TABLE && rule_triggers(objid, true) != NIL)
+				refuse_foreign_tables(objid);
 			forget_row_types(objid);
 			complete_partitions(objid);
 		}

@@ -37,6 +37,9 @@ add_object(Search *search, const ObjectAddress &address)
 			search->dropped.tables = lappend_oid(search->dropped.tables, address.objectId);
 	}
 
+	if (address.classId == TriggerRelationId)
+		search->dropped.triggers = lappend_oid(search->dropped.triggers, address.objectId);
+
 	auto	   *copy = static_cast<ObjectAddress *>(palloc(sizeof(ObjectAddress)));
 
 	*copy = address;
@@ -120,6 +123,17 @@ add_table(Search *search, Oid table)
 		add_named(search, RelationRelationId, table);
 }
 
+/* The name of the trigger is the last one, behind that of its table. */
+void
+add_trigger(Search *search, List *name)
+{
+	RangeVar   *table_name = makeRangeVarFromNameList(list_copy_head(name, list_length(name) - 1));
+	Oid			table = RangeVarGetRelid(table_name, NoLock, true);
+
+	if (OidIsValid(table) && pg::owns_table(table, GetUserId()))
+		add_named(search, TriggerRelationId, get_trigger_oid(table, strVal(llast(name)), true));
+}
+
 void
 add_schema(Search *search, Oid schema)
 {
@@ -181,6 +195,10 @@ add_objects_of(Search *search, Node *statement)
 		{
 			case OBJECT_TABLE:
 				add_table(search, RangeVarGetRelid(makeRangeVarFromNameList(static_cast<List *>(lfirst(cell))), NoLock, true));
+				break;
+			case OBJECT_TRIGGER:
+				if (list_length(static_cast<List *>(lfirst(cell))) > 1)
+					add_trigger(search, static_cast<List *>(lfirst(cell)));
 				break;
 			case OBJECT_SCHEMA:
 				add_schema(search, get_namespace_oid(strVal(lfirst(cell)), true));

@@ -14,10 +14,11 @@ struct Dropped
 {
 	HTAB	   *objects;
 	List	   *tables;			/* OIDs of those that are tables, partitioned or not */
+	List	   *triggers;		/* OIDs of those that are triggers */
 };
 
 /*
- * DROP of tables and of what a table may depend on as a whole, and DROP OWNED;
+ * DROP of tables, triggers and what a table may depend on as a whole, and DROP OWNED;
  * nothing for other statements, nor for what the user may not drop.
  */
 Dropped		objects_dropped_by(Node *statement);

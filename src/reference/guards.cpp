@@ -356,6 +356,14 @@ ensure_partition_guards(Oid table, bool enable)
 }
 
 void
+drop_own_unneeded_guards(Oid table)
+{
+	for (const GuardTrigger &each : guards_of(table))
+		if (!each.clone && !is_needed(table, each))
+			drop_guard(table, each.name);
+}
+
+void
 drop_unneeded_guards(Oid referenced)
 {
 	ListCell   *cell;
@@ -363,9 +371,7 @@ drop_unneeded_guards(Oid referenced)
 		find_all_inheritors(referenced, AccessExclusiveLock, nullptr) : list_make1_oid(referenced);
 
 	foreach(cell, tables)
-		for (const GuardTrigger &each : guards_of(lfirst_oid(cell)))
-			if (!each.clone && !is_needed(lfirst_oid(cell), each))
-				drop_guard(lfirst_oid(cell), each.name);
+		drop_own_unneeded_guards(lfirst_oid(cell));
 }
 
 void
@@ -397,6 +403,28 @@ require_no_pending_checks(Oid table, const char *what)
 					(errcode(ERRCODE_OBJECT_IN_USE),
 					 errmsg("cannot %s \"%s\" because it has pending trigger events", what, get_rel_name(table)),
 					 errhint("Commit first, or SET CONSTRAINTS ALL IMMEDIATE.")));
+}
+
+void
+keep_pending_checks(Oid trigger, bool of_rules)
+{
+	Oid			table = InvalidOid;
+	bool		is_rule = false;
+
+	with_trigger_row(trigger, [&](HeapTuple tuple, TupleDesc)
+	{
+		Form_pg_trigger form = trigger_form(tuple);
+		bool		is_guard = std::any_of(std::begin(guard_functions), std::end(guard_functions), [&](const char *function)
+		{
+			return form->tgfoid == function_oid(function);
+		});
+
+		is_rule = of_rules && form->tgfoid == function_oid("check_reference");
+		if (is_guard || is_rule)
+			table = form->tgrelid;
+	});
+	if (OidIsValid(table))
+		require_no_pending_checks(table, is_rule ? "drop a rule of" : "drop a guard of");
 }
 
 bool

@@ -43,14 +43,22 @@ void		ensure_guards(const Rule &rule);
 /* Gives the partitions below this table the TRUNCATE guard that PostgreSQL does not clone. */
 void		ensure_partition_guards(Oid table, bool enable);
 
-/* Removes the guards that no rule needs any more. */
+/* Removes the guards that no rule needs any more, of the table and its partitions, or of the table alone. */
 void		drop_unneeded_guards(Oid referenced);
+void		drop_own_unneeded_guards(Oid table);
 
 /* Makes the guards of a table fit to stand beside the clones that it will get as a partition of "parent". */
 void		prepare_guards_for_parent(Oid table, Oid parent);
 
 /* Raises if this transaction has put off checks of the table or a partition of it. */
 void		require_no_pending_checks(Oid table, const char *what);
+
+/*
+ * A trigger is about to go. Raises if it is a guard, or a rule where these are
+ * asked for, and this transaction has put off checks of its table: PostgreSQL
+ * passes over the events of a trigger that is no longer there.
+ */
+void		keep_pending_checks(Oid trigger, bool of_rules);
 
 /* Are all guards of the rule's key there and enabled, and the event triggers? Is the index kept? */
 bool		is_guarded(const Rule &rule);

@@ -200,13 +200,33 @@ check_unseen_rows(Oid trigger)
 }
 
 void
+refuse_foreign_tables(Oid table)
+{
+	ListCell   *cell;
+
+	if (get_rel_relkind(table) != RELKIND_PARTITIONED_TABLE && get_rel_relkind(table) != RELKIND_FOREIGN_TABLE)
+		return;					/* what inherits from it is no concern of a rule */
+	foreach(cell, find_all_inheritors(table, NoLock, nullptr))
+		if (get_rel_relkind(lfirst_oid(cell)) == RELKIND_FOREIGN_TABLE)
+			ereport(ERROR,
+					(errcode(ERRCODE_WRONG_OBJECT_TYPE),
+					 errmsg("partition \"%s\" is a foreign table", get_rel_name(lfirst_oid(cell))),
+					 errhint("A reference needs rows that can be checked and locked.")));
+}
+
+void
 check_attached(Oid partition)
 {
 	ListCell   *cell;
 
 	if (!OidIsValid(partition))
 		return;					/* an index, perhaps */
-	foreach(cell, rule_triggers(partition, true))
+
+	List	   *clones = rule_triggers(partition, true);
+
+	if (clones != NIL)
+		refuse_foreign_tables(partition);
+	foreach(cell, clones)
 		check_unseen_rows(lfirst_oid(cell));
 }
 

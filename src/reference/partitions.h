@@ -29,6 +29,12 @@ void		keep_keys_of_partition(Oid partition, bool concurrently, const Dropped *dr
 /* Gives new and attached partitions of a referenced table the guard that PostgreSQL does not clone. */
 void		complete_partitions(Oid table);
 
+/*
+ * No partition of a table with rules is a foreign table, valid or not: its
+ * rows can change elsewhere, where no rule is known.
+ */
+void		refuse_foreign_tables(Oid table);
+
 /* The rows of a table that was attached. */
 void		check_attached(Oid partition);
 

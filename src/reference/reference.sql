@@ -327,14 +327,15 @@ ALTER EVENT TRIGGER integrity_complete_rule ENABLE ALWAYS;
  * The event trigger function that keeps a partition of a referenced table from being detached or dropped, by itself, with
  * its schema, its owner, the extension it belongs to or what its partition key is compared by, while its keys are referenced; and a table from becoming unlogged
  * while permanent ones refer to it. Before a referenced table is attached as a partition or becomes an inheritance child, it
- * makes the table's guards fit for that.
+ * makes the table's guards fit for that. And it keeps a guard, and a rule by itself, from
+ * being dropped while deferred checks of its table wait.
  *
  * Locks: ACCESS EXCLUSIVE on what the command removes, and on the table that it is a partition of, as the commands
  * themselves; ROW SHARE on the referencing tables.
  *
  * Errors: 23503 a key of the partition is still referenced; 0A000 DETACH CONCURRENTLY; 42P16 temporary or unlogged and
- * permanent tables mixed; 55006 a check of the partition was
- * put off and has not been made yet.
+ * permanent tables mixed; 55006 a check of the partition, or of
+ * the trigger's table, was put off and has not been made yet.
  */
 CREATE FUNCTION integrity.keep_keys() RETURNS event_trigger
 	LANGUAGE c
@@ -345,7 +346,7 @@ REVOKE EXECUTE ON FUNCTION integrity.keep_keys() FROM PUBLIC;
 CREATE EVENT TRIGGER integrity_keep_keys ON ddl_command_start
 	WHEN TAG IN ('ALTER TABLE', 'DROP TABLE', 'DROP SCHEMA', 'DROP OWNED', 'DROP EXTENSION', 'DROP ACCESS METHOD', 'DROP COLLATION',
 		'DROP DOMAIN', 'DROP FUNCTION', 'DROP LANGUAGE', 'DROP OPERATOR', 'DROP OPERATOR CLASS', 'DROP OPERATOR FAMILY',
-		'DROP ROUTINE', 'DROP TYPE')
+		'DROP ROUTINE', 'DROP TRIGGER', 'DROP TYPE')
 	EXECUTE FUNCTION integrity.keep_keys();
 
 ALTER EVENT TRIGGER integrity_keep_keys ENABLE ALWAYS;

@@ -173,9 +173,11 @@ has_collation_of(Oid index, const Side &to)
 /*
  * The index that makes FOR KEY SHARE mean something: only a unique index whose
  * key columns are just this one, for all rows, makes an UPDATE of the column
- * conflict with the lock. There may be several. One that takes other values for
- * equal than the column does finds keys that are none: it must not be used, and
- * must not be in the way of one that can be.
+ * conflict with the lock. There may be several, of which the primary key is
+ * taken, or the oldest, as by PostgreSQL: one that was made for a while must not
+ * get rules tied to it. One that takes other values for equal than the column
+ * does finds keys that are none: it must not be used, and must not be in the
+ * way of one that can be.
  *
  * One that is not valid is told as well, though it is refused: that of a
  * partitioned table is not valid before all its partitions have theirs.
@@ -218,7 +220,12 @@ find_unique_index(const Side &to, AttrNumber key, Oid referenced, Oid *index, Pr
 		else if (ours && pg::access_method_of(candidate) == BTREE_AM_OID && !has_collation_of(candidate, to))
 			unfit = "A unique index on it has another collation.";
 		else if (ours && pg::access_method_of(candidate) == BTREE_AM_OID)
-			(equality_of(get_index_column_opclass(candidate, 1)) == equality ? *index : other_equality) = candidate;
+		{
+			Oid		   &fit = equality_of(get_index_column_opclass(candidate, 1)) == equality ? *index : other_equality;
+
+			if (!OidIsValid(fit) || form->indisprimary)
+				fit = candidate;
+		}
 		else if (form->indisunique && expression && unfit == nullptr && expression_has(tuple, key))
 			unfit = "A unique index on an expression does not protect the column.";
 		else if (form->indisunique && unfit == nullptr && is_one_of(form, key))

@@ -82,7 +82,7 @@ report_still_referenced(const Rule &rule, Relation referenced, AttrNumber key_at
 	pg_unreachable();
 }
 
-/* Only its owner can remove a partition, so the key is no secret. */
+/* Whoever owns the schema can drop a partition, and may not be allowed to read it. */
 void
 report_removed_partition(const Rule &rule, Relation partition, Relation leaf, AttrNumber key_attnum, Datum key)
 {
@@ -92,8 +92,10 @@ report_removed_partition(const Rule &rule, Relation partition, Relation leaf, At
 			(errcode(ERRCODE_FOREIGN_KEY_VIOLATION),
 			 errmsg("removing partition \"%s\" violates foreign key constraint \"%s\"", RelationGetRelationName(partition),
 					NameStr(rule.name)),
+			 may_read(leaf, key_attnum) ?
 			 errdetail("Key (%s)=(%s) is still referenced from table \"%s\".", column_name(leaf, key_attnum),
-					   to_text(rule.key_type, key), RelationGetRelationName(referencing)),
+					   to_text(rule.key_type, key), RelationGetRelationName(referencing)) :
+			 errdetail("Key is still referenced from table \"%s\".", RelationGetRelationName(referencing)),
 			 errtableconstraint(referencing, NameStr(rule.name))));
 	pg_unreachable();
 }
