@@ -97,8 +97,8 @@ $$;
  *
  * Every rule of the table, on either side, is put aside and made again in the same transaction, and so are those of the
  * partitions and inheritance children below it: name, actions, comment, enforced or not on each partition, all as before. One
- * that is enforced and valid is checked again, with the report's scan; one that is not enforced is not valid afterwards. What the action itself drops or renames, a rule cannot follow: use a plain
- * ALTER TABLE for that. The two columns of a rule need not change together; an int[] may refer to a bigint.
+ * that is enforced and valid is checked again, with the report's scan; one that is not enforced is not valid afterwards. What
+ * the action itself drops or renames, a rule cannot follow: use a plain ALTER TABLE for that. The two columns of a rule need not change together; an int[] may refer to a bigint.
  *
  * Parameters:
  *   table_name   the table; its partitions and inheritance children are altered, too

@@ -46,6 +46,22 @@ require_ownership(const Rule &rule)
 				 errhint("Only the owner of the referencing table can declare its references.")));
 }
 
+/* A rule that is valid stays so only if its rows hold. */
+void
+look_again(const Rule &rule)
+{
+	char	   *reason;
+
+	if (rule.options.not_valid || existing_rows_hold(rule, &reason))
+		return;
+	mark_not_valid(rule.trigger);
+	ereport(WARNING,
+			(errcode(ERRCODE_FOREIGN_KEY_VIOLATION),
+			 errmsg("rule \"%s\" of table \"%s\" is not valid", NameStr(rule.name), get_rel_name(rule.referencing)),
+			 pg::owns_table(rule.referencing, GetUserId()) ? errdetail("Existing rows break it: %s.", reason) : 0,
+			 errhint("integrity_report() tells how many, integrity.repair() mends them.")));
+}
+
 /*
  * A dump grants privileges last, so a superuser who restores is not asked for
  * them. Rows are checked as those of a foreign key are; but where that one is
@@ -71,23 +87,44 @@ complete_restored_rule(Oid trigger)
 
 	/* A parallel restore may make partitions of the index later. Then only the report can tell whether the rows hold. */
 	bool		works = load_rule(trigger, &rule, &problem);
-	char	   *reason;
 
 	forget_row_type(rule.referenced);
 	if (OidIsValid(rule.index))
 		depend_on_index(rule);
-	if (!works || rule.options.not_valid || existing_rows_hold(rule, &reason))
-		return;
-	mark_not_valid(trigger);
-	ereport(WARNING,
-			(errcode(ERRCODE_FOREIGN_KEY_VIOLATION),
-			 errmsg("rule \"%s\" of table \"%s\" is restored as not valid", NameStr(rule.name),
-					get_rel_name(rule.referencing)),
-			 errdetail("Existing rows break it: %s.", reason),
-			 errhint("integrity_report() tells how many, integrity.repair() mends them.")));
+	if (works)
+		look_again(rule);
 }
 
 } /* namespace */
+
+List *
+unguarded_rules(Oid referenced)
+{
+	List	   *result = NIL;
+
+	for (const Rule *rule : rules_referencing(referenced))
+		if (!rule->problem && !rule->options.not_valid && rule_is_enforced(rule->enabled) && !is_guarded(*rule))
+			result = lappend_oid(result, rule->trigger);
+	return result;
+}
+
+void
+look_again_at(List *rules)
+{
+	ListCell   *cell;
+
+	foreach(cell, rules)
+	{
+		/* No row comes meanwhile that is not checked; the lock is for the change of the trigger, as in validation. */
+		find_all_inheritors(fetch_rule(lfirst_oid(cell))->referencing, ShareUpdateExclusiveLock, nullptr);
+
+		Rule		rule;
+		Problem		problem = {};
+
+		if (load_rule(lfirst_oid(cell), &rule, &problem))
+			look_again(rule);
+	}
+}
 
 Rule
 complete_rule(Oid trigger)
@@ -103,7 +140,12 @@ complete_rule(Oid trigger)
 	LockRelationOid(rule.referenced, ShareRowExclusiveLock);
 	depend_on_index(rule);
 	forget_row_type(rule.referenced);
+
+	/* The rows of this one are the caller's to check. */
+	List	   *unguarded = list_delete_oid(unguarded_rules(rule.referenced), trigger);
+
 	ensure_guards(rule);
+	look_again_at(unguarded);
 	return rule;
 }
 

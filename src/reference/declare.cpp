@@ -487,6 +487,9 @@ integrity_add_guards(PG_FUNCTION_ARGS)
 				 errmsg("\"%s\" is not a table", get_rel_name(table)),
 				 errhint("Name a table that is referenced.")));
 	LockRelationOid(table, ShareRowExclusiveLock);
+
+	List	   *unguarded = unguarded_rules(table);
+
 	drop_unneeded_guards(table); /* first: one of them may have the name of one that is missing */
 	for (const Rule *rule : rules_referencing(table))
 	{
@@ -494,6 +497,7 @@ integrity_add_guards(PG_FUNCTION_ARGS)
 		if (!rule->problem && !depends_on_index(*rule))
 			depend_on_index(*rule);
 	}
+	look_again_at(unguarded);
 	PG_RETURN_VOID();
 }
 }

@@ -279,12 +279,17 @@ CREATE FUNCTION integrity.drop_reference(referencing_table regclass, rule_name n
 /**
  * Makes the guard triggers that are missing on a referenced table, enables those that are disabled, and removes those that
  * no rule needs any more. Makes its rules depend on the unique index of their key, if they do not. Only needed where somebody
- * dropped or disabled guards, renamed a deferrable rule, or dropped a referencing table: declaring a rule makes its guards, and integrity.drop_reference() removes them.
+ * dropped or disabled guards, restored a referencing table alone, renamed a deferrable rule, or dropped a referencing table:
+ * declaring a rule makes its guards, and integrity.drop_reference() removes them.
+ *
+ * Keys may have gone unnoticed while a guard was missing. So a rule that was not guarded, is enforced and says that it is valid
+ * is checked, with the report's scan; if rows break it, it becomes not valid, with a warning.
  *
  * Parameters:
  *   referenced_table  the table; it must be yours
  *
- * Locks: SHARE ROW EXCLUSIVE on the table; ACCESS EXCLUSIVE if it removes a guard.
+ * Locks: SHARE ROW EXCLUSIVE on the table; ACCESS EXCLUSIVE if it removes a guard; SHARE UPDATE EXCLUSIVE on the referencing
+ * table of a rule that it checks.
  *
  * Errors: 42501 not the owner; 42809 not a table; 42P01 no such table.
  *
@@ -325,17 +330,16 @@ ALTER EVENT TRIGGER integrity_complete_rule ENABLE ALWAYS;
 
 /**
  * The event trigger function that keeps a partition of a referenced table from being detached or dropped, by itself, with
- * its schema, its owner, the extension it belongs to or what its partition key is compared by, while its keys are referenced; and a table from becoming unlogged
- * while permanent ones refer to it. Before a referenced table is attached as a partition or becomes an inheritance child, it
- * makes the table's guards fit for that. And it keeps a guard, and a rule by itself, from
- * being dropped while deferred checks of its table wait.
+ * its schema, its owner, the extension it belongs to or what its partition key is compared by, while its keys are referenced;
+ * a table from becoming unlogged while permanent ones refer to it; and a guard, and a rule by itself, from being dropped while
+ * deferred checks of its table wait. Before a referenced table is attached as a partition or becomes an inheritance child, it
+ * makes the table's guards fit for that.
  *
  * Locks: ACCESS EXCLUSIVE on what the command removes, and on the table that it is a partition of, as the commands
  * themselves; ROW SHARE on the referencing tables.
  *
  * Errors: 23503 a key of the partition is still referenced; 0A000 DETACH CONCURRENTLY; 42P16 temporary or unlogged and
- * permanent tables mixed; 55006 a check of the partition, or of
- * the trigger's table, was put off and has not been made yet.
+ * permanent tables mixed; 55006 a check of the partition, or of the trigger's table, was put off and has not been made yet.
  */
 CREATE FUNCTION integrity.keep_keys() RETURNS event_trigger
 	LANGUAGE c

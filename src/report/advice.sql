@@ -107,10 +107,8 @@ BEGIN
        WHERE f.referencing_table = rule.referencing_table AND f.rule_name = rule.rule_name) THEN
     RETURN pg_catalog.format('ALTER TABLE %s RENAME CONSTRAINT %I TO %I;', rule.referencing_table, rule.rule_name,
                              pg_catalog.left(rule.rule_name::text, 50) || '_native');
-  ELSIF references_broken > 0 THEN
-    RETURN integrity.repair_advice(rule);
   ELSIF rule.kind <> 'foreign key' AND NOT rule.guarded THEN
-    -- What happens to partitions is guarded by event triggers.
+    -- Before any repair, or more may go. What happens to partitions is guarded by event triggers.
     SELECT e.evtname INTO disabled FROM pg_catalog.pg_event_trigger AS e
      WHERE e.evtfoid IN ('integrity.complete_rule()'::regprocedure, 'integrity.keep_keys()'::regprocedure)
        AND e.evtenabled NOT IN ('O', 'A')
@@ -121,6 +119,8 @@ BEGIN
       RETURN 'SET event_triggers = on;';
     END IF;
     RETURN pg_catalog.format('SELECT integrity.add_guards(%L);', rule.referenced_table);
+  ELSIF references_broken > 0 THEN
+    RETURN integrity.repair_advice(rule);
   ELSIF rule.kind <> 'foreign key' AND NOT rule.enforced THEN
     RETURN pg_catalog.format('ALTER TABLE %s ENABLE TRIGGER %I;', rule.referencing_table, rule.rule_name);
   ELSIF NOT (rule.guarded AND rule.enforced) THEN
