@@ -63,7 +63,8 @@ sub read_goals {
     return @goals;
 }
 
-# reached($goal): the median of its expression, and whether that is what it must be, to two digits behind the point
+# reached($goal): the median of its expression with the least and the greatest of the rounds, and whether it is what it must be, to
+# two digits behind the point
 sub reached {
     my ($self, $goal) = @_;
     my @values;
@@ -78,8 +79,10 @@ sub reached {
         die "goal $goal->{workload}: $goal->{expression}: $@" if !defined $value && $@ !~ /division by zero/;
         push @values, $value // 0;
     }
+    @values = sort { $a <=> $b } @values;
     my $median = sprintf '%.2f', sorted_median(@values);
-    return ($median, $goal->{relation} eq '>=' ? $median >= $goal->{bound} : $median <= $goal->{bound});
+    my $words = @values > 1 && $values[0] != $values[-1] ? sprintf('%s (%.2f to %.2f)', $median, @values[0, -1]) : $median;
+    return ($words, $goal->{relation} eq '>=' ? $median >= $goal->{bound} : $median <= $goal->{bound});
 }
 
 # goals_of(@goals): those that this run can tell of, because it had the workload
