@@ -81,14 +81,14 @@ $$;
 
 -- The tables of one rival, filled again from "source" or "source_pairs" and "source_keys". Unchecked, for that is not what
 -- is measured; and the index is made afterwards, so that it is as small as a new one. VACUUM is the caller's.
-CREATE FUNCTION restore_arrays(rival text, gin boolean) RETURNS void LANGUAGE plpgsql SET session_replication_role = replica AS $$
+CREATE FUNCTION restore_arrays(rival text, gin boolean, fastupdate text DEFAULT 'on') RETURNS void LANGUAGE plpgsql SET session_replication_role = replica AS $$
 BEGIN
   EXECUTE format('DROP INDEX IF EXISTS %I', rival || '_gin');
   EXECUTE format('TRUNCATE %I, %I', rival || '_arrays', rival || '_keys');
   EXECUTE format('INSERT INTO %I SELECT id FROM source_keys', rival || '_keys');
   EXECUTE format('INSERT INTO %I SELECT id, ids FROM source', rival || '_arrays');
   IF gin THEN
-    EXECUTE format('CREATE INDEX %I ON %I USING gin (ids)', rival || '_gin', rival || '_arrays');
+    EXECUTE format('CREATE INDEX %I ON %I USING gin (ids) WITH (fastupdate = %s)', rival || '_gin', rival || '_arrays', fastupdate);
   END IF;
 END
 $$;

@@ -1,9 +1,12 @@
 -- W6: DELETE of one key that ten of 200,000 arrays hold, with a GIN index (pgbench)
 -- full: rows=200000 keys=200000 transactions=2000
 -- tiny: rows=500 keys=500 transactions=20
+-- for fastupdate: pending=on direct=off
 --
 -- "by hand" is the best that an application can write itself, in one statement that finds the arrays by @>. It is safe only
 -- if nobody refers to the key meanwhile. One client, prepared statements, each a key of its own.
+-- "pending" is a GIN index as CREATE INDEX makes it: new entries go to a list, which every search has to read as well, until it is
+-- sorted in. "direct" is an index with fastupdate off, which has no such list.
 
 -- ==== prepare
 SELECT setseed(0.6);
@@ -17,7 +20,7 @@ SELECT make_arrays('by_hand'), make_arrays('rule'), make_junction();
 SELECT integrity.add_reference('rule_arrays', 'ids', 'rule_keys', on_delete => 'remove element');
 
 -- ==== by hand: before
-SELECT restore_arrays('by_hand', gin => true);
+SELECT restore_arrays('by_hand', gin => true, fastupdate => ':fastupdate');
 VACUUM (FREEZE, ANALYZE) by_hand_keys, by_hand_arrays;
 -- ==== by hand: pgbench {-c 1 -t :transactions -D i=0}
 \set i :i + 1
@@ -37,7 +40,7 @@ DELETE FROM junction_keys WHERE id = :k;
 SELECT count(*), pairs_of('junction_pairs') FROM junction_keys;
 
 -- ==== rule: before
-SELECT restore_arrays('rule', gin => true);
+SELECT restore_arrays('rule', gin => true, fastupdate => ':fastupdate');
 VACUUM (FREEZE, ANALYZE) rule_keys, rule_arrays;
 -- ==== rule: pgbench {-c 1 -t :transactions -D i=0}
 \set i :i + 1
