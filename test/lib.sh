@@ -220,6 +220,28 @@ copy_tree() {
 build_module() { watched "$1" make -C "$SCRATCH/tree" -j "$(nproc)" ${TEST_SHORT:+with_llvm=no}; }
 install_module() { as_root make -s -C "$SCRATCH/tree" PG_CONFIG="$PG_CONFIG" ${TEST_SHORT:+with_llvm=no} install >"$1" 2>&1; }
 
+# ---------------------------------------------------------------- a PostgreSQL of its own
+
+# For what must not touch the installed PostgreSQL, and may run beside others that do: a copy in $SCRATCH/root. PostgreSQL finds its
+# files by where its program is, so a copy with the same folders below another root works alone.
+copy_postgresql() {
+	local folder
+	for folder in "$PGBIN" "$("$PG_CONFIG" --pkglibdir)" "$("$PG_CONFIG" --sharedir)"; do
+		mkdir -p "$SCRATCH/root$folder"
+		cp -a "$folder/." "$SCRATCH/root$folder/"
+	done
+	# What is installed may be of another version, and is not what is meant.
+	rm -f "$SCRATCH/root$("$PG_CONFIG" --pkglibdir)/integrity.so" "$SCRATCH/root$("$PG_CONFIG" --sharedir)"/extension/integrity{.control,--*.sql}
+	export PGBIN="$SCRATCH/root$PGBIN"
+}
+
+# What is built in $SCRATCH/tree goes to where the copy looks; a new session loads it.
+install_in_copy() {
+	local tree=$SCRATCH/tree root=$SCRATCH/root
+	install -m 755 "$tree/integrity.so" "$root$("$PG_CONFIG" --pkglibdir)/" &&
+		install -m 644 "$tree"/integrity.control "$tree"/integrity--*.sql "$tree"/upgrade/*.sql "$root$("$PG_CONFIG" --sharedir)/extension/"
+}
+
 # ---------------------------------------------------------------- servers
 
 # A server does not run as root. AS_SERVER goes before a command that must run as the server's user.

@@ -46,20 +46,62 @@ make_machine() {
 	mkdir "$machine/src"
 }
 
-# in_machine <log, or -> <folder> <seconds> <shell command> [<name>=<value>...]: as root, in /src/integrity. 124: out of time.
+# Which release has a version of PostgreSQL, and which other one the version before it, for what concerns two of them. experimental is
+# no system of its own, but stands on sid.
+releases() {
+	case $1 in
+		15) say "bookworm" ;;
+		17) say "trixie bookworm" ;;
+		18) say "sid trixie" ;;
+		19) say "sid experimental" ;;
+	esac
+}
+older_major() {
+	case $1 in
+		17) say 15 ;;
+		18) say 17 ;;
+		19) say 18 ;;
+	esac
+}
+
+# The source lies in a folder of this name in /src: of each user of a machine that is kept its own.
+SOURCE_NAME=integrity
+
+# ready_machine <folder> <major> <seconds> <test|build>: made if it was not there, with all packages that "need" asks for, and with a
+# copy of $SCRATCH/source. What went wrong stands in $SCRATCH/debootstrap.log or $SCRATCH/packages.log.
+ready_machine() {
+	local machine=$1 major=$2 seconds=$3 what=$4 list
+	if ! [ -d "$machine" ]; then
+		read -ra list < <(releases "$major")
+		rm -rf "$machine.new"
+		make_machine "$machine.new" "${list[@]}" || return 1
+		# A server is wanted from there, with its libraries. Nothing else.
+		[ "${list[-1]}" != experimental ] ||
+			printf 'Package: src:postgresql-%s\nPin: release a=experimental\nPin-Priority: 990\n' "$major" >"$machine.new/etc/apt/preferences.d/server"
+		mv "$machine.new" "$machine"
+	fi
+	rm -rf "$machine/src/$SOURCE_NAME"
+	cp -r "$SCRATCH/source" "$machine/src/$SOURCE_NAME"
+	# bash is there from the start, everything else comes as it is wanted.
+	in_machine "$SCRATCH/packages.log" "$machine" "$seconds" "bash -c '. test/lib.sh && open_scratch && need $what'" \
+		"PG_MAJOR=$major" "PG_OLDER=$(older_major "$major")"
+}
+
+# in_machine <log, or -> <folder> <seconds> <shell command> [<name>=<value>...]: as root, in /src/$SOURCE_NAME. 124: out of time.
 in_machine() {
 	local log=$1 machine=$2 seconds=$3 command=$4
 	shift 4
 	# shellcheck disable=SC2016
 	watched "$log" timeout --kill-after=10 "$seconds" unshare --mount --pid --ipc --fork --kill-child sh -ec '
 		machine=$1
-		command=$2
-		shift 2
+		source=$2
+		command=$3
+		shift 3
 		mount --make-rprivate /
 		mount -t proc proc "$machine/proc"
 		mount --rbind /dev "$machine/dev"
 		mount -t tmpfs -o mode=1777 shm "$machine/dev/shm"
 		exec chroot "$machine" /usr/bin/env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LC_ALL=C.UTF-8 \
-			"$@" sh -c "cd /src/integrity && $command"
-	' sh "$machine" "$command" "http_proxy=$(machine_proxy)" "$@"
+			"$@" sh -c "cd /src/$source && $command"
+	' sh "$machine" "$SOURCE_NAME" "$command" "http_proxy=$(machine_proxy)" "$@"
 }

@@ -1,0 +1,103 @@
+-- W3: INSERT of a single row, 1 and 10 elements (pgbench)
+-- full: keys=1000000 transactions=20000
+-- tiny: keys=5000 transactions=100
+--
+-- What an application does all day: one row, one statement, one transaction. Random ids of 1,000,000 keys. One client,
+-- prepared statements. "native key" is an ordinary foreign key on a column of one id.
+
+-- ==== prepare
+CREATE TABLE keys (id int PRIMARY KEY);
+INSERT INTO keys SELECT generate_series(1, :keys);
+CREATE TABLE raw_arrays (id int PRIMARY KEY, ids int[]);
+CREATE TABLE rule_arrays (id int PRIMARY KEY, ids int[]);
+SELECT integrity.add_reference('rule_arrays', 'ids', 'keys');
+CREATE TABLE native_single (id int PRIMARY KEY, key_id int REFERENCES keys);
+CREATE TABLE junction_pairs (parent_id int, key_id int REFERENCES keys ON DELETE CASCADE, PRIMARY KEY (parent_id, key_id));
+CREATE INDEX ON junction_pairs (key_id);
+VACUUM (FREEZE, ANALYZE);
+
+-- ==== native key: before
+TRUNCATE native_single;
+-- ==== native key: pgbench 1 element {-c 1 -t :transactions -D i=0}
+\set i :i + 1
+\set k random(1, :keys)
+INSERT INTO native_single VALUES (:i, :k);
+-- ==== native key: outcome 1 element
+SELECT count(*) FROM native_single;
+-- ==== native key: refuses
+INSERT INTO native_single VALUES (0, 0);
+
+-- ==== raw: before
+TRUNCATE raw_arrays;
+-- ==== raw: pgbench 1 element {-c 1 -t :transactions -D i=0}
+\set i :i + 1
+\set k random(1, :keys)
+INSERT INTO raw_arrays VALUES (:i, ARRAY[:k]::int[]);
+-- ==== raw: outcome 1 element
+SELECT count(*) FROM raw_arrays;
+-- ==== raw: before
+TRUNCATE raw_arrays;
+-- ==== raw: pgbench 10 elements {-c 1 -t :transactions -D i=0}
+\set i :i + 1
+\set tenth :keys / 10
+\set k0 random(1, :tenth)
+\set k1 :tenth + random(1, :tenth)
+\set k2 2 * :tenth + random(1, :tenth)
+\set k3 3 * :tenth + random(1, :tenth)
+\set k4 4 * :tenth + random(1, :tenth)
+\set k5 5 * :tenth + random(1, :tenth)
+\set k6 6 * :tenth + random(1, :tenth)
+\set k7 7 * :tenth + random(1, :tenth)
+\set k8 8 * :tenth + random(1, :tenth)
+\set k9 9 * :tenth + random(1, :tenth)
+INSERT INTO raw_arrays VALUES (:i, ARRAY[:k3, :k7, :k0, :k9, :k1, :k4, :k8, :k2, :k6, :k5]::int[]);
+-- ==== raw: outcome 10 elements
+SELECT sum(cardinality(ids)) FROM raw_arrays;
+
+-- ==== junction: before
+TRUNCATE junction_pairs;
+-- ==== junction: pgbench 10 elements {-c 1 -t :transactions -D i=0}
+\set i :i + 1
+\set tenth :keys / 10
+\set k0 random(1, :tenth)
+\set k1 :tenth + random(1, :tenth)
+\set k2 2 * :tenth + random(1, :tenth)
+\set k3 3 * :tenth + random(1, :tenth)
+\set k4 4 * :tenth + random(1, :tenth)
+\set k5 5 * :tenth + random(1, :tenth)
+\set k6 6 * :tenth + random(1, :tenth)
+\set k7 7 * :tenth + random(1, :tenth)
+\set k8 8 * :tenth + random(1, :tenth)
+\set k9 9 * :tenth + random(1, :tenth)
+INSERT INTO junction_pairs VALUES (:i, :k3), (:i, :k7), (:i, :k0), (:i, :k9), (:i, :k1), (:i, :k4), (:i, :k8), (:i, :k2), (:i, :k6), (:i, :k5);
+-- ==== junction: outcome 10 elements
+SELECT count(*) FROM junction_pairs;
+
+-- ==== rule: before
+TRUNCATE rule_arrays;
+-- ==== rule: pgbench 1 element {-c 1 -t :transactions -D i=0}
+\set i :i + 1
+\set k random(1, :keys)
+INSERT INTO rule_arrays VALUES (:i, ARRAY[:k]::int[]);
+-- ==== rule: outcome 1 element
+SELECT count(*) FROM rule_arrays;
+-- ==== rule: refuses
+INSERT INTO rule_arrays VALUES (0, '{0}');
+-- ==== rule: before
+TRUNCATE rule_arrays;
+-- ==== rule: pgbench 10 elements {-c 1 -t :transactions -D i=0}
+\set i :i + 1
+\set tenth :keys / 10
+\set k0 random(1, :tenth)
+\set k1 :tenth + random(1, :tenth)
+\set k2 2 * :tenth + random(1, :tenth)
+\set k3 3 * :tenth + random(1, :tenth)
+\set k4 4 * :tenth + random(1, :tenth)
+\set k5 5 * :tenth + random(1, :tenth)
+\set k6 6 * :tenth + random(1, :tenth)
+\set k7 7 * :tenth + random(1, :tenth)
+\set k8 8 * :tenth + random(1, :tenth)
+\set k9 9 * :tenth + random(1, :tenth)
+INSERT INTO rule_arrays VALUES (:i, ARRAY[:k3, :k7, :k0, :k9, :k1, :k4, :k8, :k2, :k6, :k5]::int[]);
+-- ==== rule: outcome 10 elements
+SELECT sum(cardinality(ids)) FROM rule_arrays;
