@@ -103,7 +103,8 @@ checked_server() {
 		--without-readline --without-zlib CPPFLAGS=-DUSE_VALGRIND CFLAGS='-O1 -g') >"$log" 2>&1 ||
 		! watched "$log" make -s -C "$SCRATCH/postgresql" -j "$(nproc)" all ||
 		! watched "$log" make -s -C "$SCRATCH/postgresql" install ||
-		! watched "$log" make -s -C "$SCRATCH/postgresql/src/test/isolation" install; then
+		! watched "$log" make -s -C "$SCRATCH/postgresql/src/test/isolation" install ||
+		! watched "$log" make -s -C "$SCRATCH/postgresql/contrib" -j "$(nproc)" install; then
 		show "$log"
 		die "PostgreSQL cannot be built here"
 	fi
