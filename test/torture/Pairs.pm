@@ -89,10 +89,14 @@ sub key_statement {
     return in_one_transaction(map { [both($kind, $_)] } @statements_of_it);
 }
 
-# in_one_transaction(@pairs): the first one; the others wait for their turn
+# in_one_transaction(@pairs): the first one; the others wait for their turn. Rows that were broken before may not be touched twice in
+# a transaction, so nothing else comes into this one.
 sub in_one_transaction {
     my (@pairs) = @_;
-    unshift @pairs, [both('other', 'BEGIN')] if @pairs > 1 && !$t{in};
+    if (@pairs > 1 && !$t{in}) {
+        unshift @pairs, [both('other', 'BEGIN')];
+        push @pairs, [both('other', 'COMMIT')] if $c{other} eq 'broken';
+    }
     my $first = shift @pairs;
     push @{ $t{queue} }, @pairs;
     return @$first;
