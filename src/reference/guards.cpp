@@ -406,7 +406,7 @@ require_no_pending_checks(Oid table, const char *what)
 }
 
 void
-keep_pending_checks(Oid trigger, bool of_rules)
+keep_pending_checks(Oid trigger, const char *verb, bool of_rules)
 {
 	Oid			table = InvalidOid;
 	bool		is_rule = false;
@@ -424,7 +424,7 @@ keep_pending_checks(Oid trigger, bool of_rules)
 			table = form->tgrelid;
 	});
 	if (OidIsValid(table))
-		require_no_pending_checks(table, is_rule ? "drop a rule of" : "drop a guard of");
+		require_no_pending_checks(table, psprintf("%s a %s of", verb, is_rule ? "rule" : "guard"));
 }
 
 bool
