@@ -216,6 +216,28 @@ ALTER TABLE t VALIDATE CONSTRAINT native;
 SELECT * FROM held ORDER BY 1, 2;
 COMMIT;
 
+--
+-- Not from within a statement on the referencing table: its list of triggers is made, and the row would not be checked. Native
+-- beside it.
+--
+CREATE TABLE busy (ids int[], one int) PARTITION BY LIST (one);
+CREATE TABLE busy_1 PARTITION OF busy DEFAULT;
+CREATE FUNCTION declare_it() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+  EXECUTE TG_ARGV[0];
+  RETURN NEW;
+END $$;
+\set VERBOSITY sqlstate
+CREATE TRIGGER declare_it BEFORE INSERT ON busy FOR EACH ROW EXECUTE FUNCTION declare_it($$SELECT integrity.add_reference('busy', 'ids', 'k')$$);
+INSERT INTO busy VALUES ('{99}', 1);
+INSERT INTO busy_1 VALUES ('{99}', 1);
+DROP TRIGGER declare_it ON busy;
+CREATE TRIGGER declare_it BEFORE INSERT ON busy FOR EACH ROW EXECUTE FUNCTION declare_it('ALTER TABLE busy ADD FOREIGN KEY (one) REFERENCES k');
+INSERT INTO busy VALUES ('{99}', 1);
+INSERT INTO busy_1 VALUES ('{99}', 1);
+\set VERBOSITY default
+SELECT count(*) FROM busy;
+
 SET client_min_messages = warning;
 RESET search_path;
 DROP SCHEMA declares CASCADE;

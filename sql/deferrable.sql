@@ -311,6 +311,24 @@ ROLLBACK;
 BEGIN; DELETE FROM pk1 WHERE id = 1; ALTER TABLE pk DETACH PARTITION pk1;
 \echo :LAST_ERROR_SQLSTATE
 ROLLBACK;
+-- nor because its guard, or the rule, is disabled when it is made. (A native key's check does not ask for that.)
+BEGIN; DELETE FROM pk1 WHERE id = 1; ALTER TABLE pk DISABLE TRIGGER dp_ids_fkey;
+\echo :LAST_ERROR_SQLSTATE
+ROLLBACK;
+BEGIN; DELETE FROM pk1 WHERE id = 1; ALTER TABLE pk ENABLE REPLICA TRIGGER dp_ids_fkey;
+\echo :LAST_ERROR_SQLSTATE
+ROLLBACK;
+BEGIN; DELETE FROM pk1 WHERE id = 1; ALTER TABLE dp DISABLE TRIGGER dp_ids_fkey;
+\echo :LAST_ERROR_SQLSTATE
+ROLLBACK;
+BEGIN; DELETE FROM pk1 WHERE id = 1; ALTER TABLE dp DISABLE TRIGGER ALL;
+\echo :LAST_ERROR_SQLSTATE
+ROLLBACK;
+BEGIN; DELETE FROM pk1 WHERE id = 1; SAVEPOINT s; SET CONSTRAINTS ALL IMMEDIATE;
+\echo :LAST_ERROR_SQLSTATE
+ROLLBACK TO s; INSERT INTO pk VALUES (1); SET CONSTRAINTS ALL IMMEDIATE;
+ALTER TABLE pk DISABLE TRIGGER dp_ids_fkey; ALTER TABLE dp DISABLE TRIGGER dp_ids_fkey;
+ROLLBACK;
 -- on_update => 'cascade' acts at once, on_delete waits
 SELECT integrity.drop_reference('dp', 'dp_ids_fkey');
 SELECT integrity.add_reference('dp', 'ids', 'pk', on_update => 'cascade', "deferrable" => true, initially_deferred => true);

@@ -34,4 +34,17 @@ END $$;
 SELECT * FROM seen ORDER BY 1;
 INSERT INTO fp VALUES (66, 1);
 \echo :SQLSTATE
+
+-- The one guard of a partition that is no clone, and can be dropped, or made to do nothing, by itself.
+CREATE TABLE t (ids int[]);
+SELECT integrity.add_reference('t', 'ids', 'kp');
+CREATE VIEW state AS SELECT guarded FROM integrity.reference WHERE rule_name = 't_ids_fkey';
+DROP TRIGGER integrity_guard_truncate ON kp1;
+TABLE state;
+SELECT advice FROM public.integrity_report('t');
+SELECT integrity.add_guards('kp');
+TABLE state;
+CREATE OR REPLACE TRIGGER integrity_guard_truncate AFTER TRUNCATE ON kp1 FOR EACH STATEMENT WHEN (false)
+  EXECUTE FUNCTION integrity.guard_truncate();
+TABLE state;
 DROP SCHEMA disabled CASCADE;

@@ -136,6 +136,40 @@ check_generated(Oid table, const char *column)
 				check_unseen_rows(lfirst_oid(rule_cell));
 }
 
+/*
+ * Checks that are put off, be it only to the end of the statement, ask then
+ * whether their guard and the rule are enabled. PostgreSQL refuses to alter a
+ * table that they wait for, but does not look at its partitions, and to disable
+ * a rule is to alter the table at its other end.
+ */
+void
+keep_triggers_of_pending_checks(Oid table, const char *name)
+{
+	List	   *triggers = NIL;
+	ListCell   *cell;
+
+	if (!OidIsValid(table) || !pg::owns_table(table, GetUserId()))
+		return;
+	for_each_trigger(table, [&](HeapTuple tuple, TupleDesc)
+	{
+		if (name == nullptr || strcmp(NameStr(trigger_form(tuple)->tgname), name) == 0)
+			triggers = lappend_oid(triggers, trigger_form(tuple)->oid);
+	});
+	foreach(cell, triggers)
+		keep_pending_checks(lfirst_oid(cell), "disable", false);
+	foreach(cell, rule_triggers(table, false))
+	{
+		Rule		rule;
+		Problem		problem = {};
+
+		if (!list_member_oid(triggers, lfirst_oid(cell)))
+			continue;
+		load_rule(lfirst_oid(cell), &rule, &problem);
+		if (rule.deferrable && OidIsValid(rule.referenced) && rule_is_enforced(rule.enabled))
+			require_no_pending_checks(rule.referenced, "disable a rule that refers to");
+	}
+}
+
 } /* namespace */
 
 void
@@ -264,6 +298,12 @@ before_alter_table(AlterTableStmt *statement)
 			case AT_SetUnLogged:
 				keep_persistence(statement->relation, command->subtype == AT_SetLogged);
 				break;
+			case AT_DisableTrig:
+			case AT_DisableTrigAll:
+			case AT_DisableTrigUser:
+			case AT_EnableReplicaTrig:
+				keep_triggers_of_pending_checks(table, command->name);
+				break;
 			default:
 				break;
 		}
@@ -292,7 +332,7 @@ before_drop(Node *statement)
 	bool		by_name = IsA(statement, DropStmt) && castNode(DropStmt, statement)->removeType == OBJECT_TRIGGER;
 
 	foreach(cell, dropped.triggers)
-		keep_pending_checks(lfirst_oid(cell), by_name);
+		keep_pending_checks(lfirst_oid(cell), "drop", by_name);
 
 	/* A partition that goes with the table it is a partition of is looked at with that table. */
 	foreach(cell, dropped.tables)

@@ -46,6 +46,28 @@ require_ownership(const Rule &rule)
 				 errhint("Only the owner of the referencing table can declare its references.")));
 }
 
+/*
+ * A statement that is under way took its list of triggers when it began, and
+ * would bring rows that nobody checks. As ALTER TABLE ADD FOREIGN KEY.
+ */
+void
+require_not_in_use(Oid referencing)
+{
+	ListCell   *cell;
+
+	foreach(cell, find_all_inheritors(referencing, AccessShareLock, nullptr))
+	{
+		Relation	rel = table_open(lfirst_oid(cell), NoLock);
+
+		if (rel->rd_refcnt > 1 && (lfirst_oid(cell) == referencing || rel->rd_rel->relispartition))
+			ereport(ERROR,
+					(errcode(ERRCODE_OBJECT_IN_USE),
+					 errmsg("cannot declare a rule of \"%s\" because it is being used by active queries in this session",
+							RelationGetRelationName(rel))));
+		table_close(rel, NoLock);
+	}
+}
+
 /* A rule that is valid stays so only if its rows hold. */
 void
 look_again(const Rule &rule)
@@ -137,6 +159,7 @@ complete_rule(Oid trigger)
 	require_ownership(rule);
 	require_references(rule, GetUserId());
 	refuse_foreign_tables(rule.referencing);
+	require_not_in_use(rule.referencing);
 	LockRelationOid(rule.referenced, ShareRowExclusiveLock);
 	depend_on_index(rule);
 	forget_row_type(rule.referenced);

@@ -263,17 +263,22 @@ ensure_deferred_guard(const Rule &rule)
 							  rule.initially_deferred ? "DEFERRED" : "IMMEDIATE"));
 }
 
-/* Is a guard of a partition disabled, be it a clone or its own? */
+/* Is a guard of a partition disabled, be it a clone or its own, or the one missing that is never a clone? */
 bool
-has_disabled_partition_guard(Oid table)
+lacks_partition_guard(Oid table)
 {
 	ListCell   *cell;
 
 	if (get_rel_relkind(table) == RELKIND_PARTITIONED_TABLE)
 		foreach(cell, find_all_inheritors(table, NoLock, nullptr))
-			for (const GuardTrigger &each : guards_of(lfirst_oid(cell)))
-				if (!each.enabled)
-					return true;
+		{
+			std::span<const GuardTrigger> guards = guards_of(lfirst_oid(cell));
+			bool		disabled = std::any_of(guards.begin(), guards.end(), [](const GuardTrigger &each) { return !each.enabled; });
+
+			if (disabled || (get_rel_relkind(lfirst_oid(cell)) != RELKIND_FOREIGN_TABLE &&
+							 !find_guard(guards, Guard::Truncate, InvalidAttrNumber)))
+				return true;
+		}
 	return false;
 }
 
@@ -326,7 +331,7 @@ ensure_guards(const Rule &rule)
 	ensure_deferred_guard(rule);
 
 	/* ENABLE on the partitioned table reaches the clones. */
-	if (has_disabled_partition_guard(referenced))
+	if (lacks_partition_guard(referenced))
 		for (const GuardTrigger &each : guards_of(referenced))
 			if (!each.clone)
 				alter_guard(referenced, "ENABLE", each.name);
@@ -406,7 +411,7 @@ require_no_pending_checks(Oid table, const char *what)
 }
 
 void
-keep_pending_checks(Oid trigger, bool of_rules)
+keep_pending_checks(Oid trigger, const char *verb, bool of_rules)
 {
 	Oid			table = InvalidOid;
 	bool		is_rule = false;
@@ -424,7 +429,7 @@ keep_pending_checks(Oid trigger, bool of_rules)
 			table = form->tgrelid;
 	});
 	if (OidIsValid(table))
-		require_no_pending_checks(table, is_rule ? "drop a rule of" : "drop a guard of");
+		require_no_pending_checks(table, psprintf("%s a %s of", verb, is_rule ? "rule" : "guard"));
 }
 
 bool
@@ -439,7 +444,7 @@ is_guarded(const Rule &rule)
 	};
 
 	return commands_are_watched() && depends_on_index(rule) && has(Guard::Delete) && has(Guard::Update) && has(Guard::Truncate) &&
-		(!needs_move_guard(rule) || has(Guard::Move)) && !has_disabled_partition_guard(rule.referenced);
+		(!needs_move_guard(rule) || has(Guard::Move)) && !lacks_partition_guard(rule.referenced);
 }
 
 void

@@ -54,11 +54,12 @@ void		prepare_guards_for_parent(Oid table, Oid parent);
 void		require_no_pending_checks(Oid table, const char *what);
 
 /*
- * A trigger is about to go. Raises if it is a guard, or a rule where these are
- * asked for, and this transaction has put off checks of its table: PostgreSQL
- * passes over the events of a trigger that is no longer there.
+ * A trigger is about to be dropped or disabled, as "verb" says. Raises if it
+ * is a guard, or a rule where these are asked for, and this transaction has put
+ * off checks of its table: PostgreSQL passes over the events of a trigger that
+ * is no longer there, and a guard that is disabled does nothing.
  */
-void		keep_pending_checks(Oid trigger, bool of_rules);
+void		keep_pending_checks(Oid trigger, const char *verb, bool of_rules);
 
 /* Are all guards of the rule's key there and enabled, and the event triggers? Is the index kept? */
 bool		is_guarded(const Rule &rule);

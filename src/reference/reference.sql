@@ -331,8 +331,8 @@ ALTER EVENT TRIGGER integrity_complete_rule ENABLE ALWAYS;
 /**
  * The event trigger function that keeps a partition of a referenced table from being detached or dropped, by itself, with
  * its schema, its owner, the extension it belongs to or what its partition key is compared by, while its keys are referenced;
- * a table from becoming unlogged while permanent ones refer to it; and a guard, and a rule by itself, from being dropped while
- * deferred checks of its table wait. Before a referenced table is attached as a partition or becomes an inheritance child, it
+ * a table from becoming unlogged while permanent ones refer to it; and a guard, and a rule by itself, from being dropped or
+ * disabled while deferred checks wait. Before a referenced table is attached as a partition or becomes an inheritance child, it
  * makes the table's guards fit for that.
  *
  * Locks: ACCESS EXCLUSIVE on what the command removes, and on the table that it is a partition of, as the commands
