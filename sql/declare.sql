@@ -237,6 +237,12 @@ INSERT INTO busy VALUES ('{99}', 1);
 INSERT INTO busy_1 VALUES ('{99}', 1);
 \set VERBOSITY default
 SELECT count(*) FROM busy;
+-- Inheritance children are no concern of a rule.
+CREATE TABLE quiet (ids int[]);
+CREATE TABLE heir () INHERITS (quiet);
+CREATE TRIGGER declare_it BEFORE INSERT ON heir FOR EACH ROW EXECUTE FUNCTION declare_it($$SELECT integrity.add_reference('quiet', 'ids', 'k')$$);
+INSERT INTO heir VALUES ('{99}');
+SELECT rule_name, validated FROM integrity.reference WHERE referencing_table = 'quiet'::regclass;
 
 SET client_min_messages = warning;
 RESET search_path;

@@ -329,6 +329,12 @@ BEGIN; DELETE FROM pk1 WHERE id = 1; SAVEPOINT s; SET CONSTRAINTS ALL IMMEDIATE;
 ROLLBACK TO s; INSERT INTO pk VALUES (1); SET CONSTRAINTS ALL IMMEDIATE;
 ALTER TABLE pk DISABLE TRIGGER dp_ids_fkey; ALTER TABLE dp DISABLE TRIGGER dp_ids_fkey;
 ROLLBACK;
+-- Other triggers may be disabled.
+CREATE FUNCTION own() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';
+CREATE TRIGGER own AFTER INSERT ON pk FOR EACH ROW EXECUTE FUNCTION own();
+BEGIN; DELETE FROM pk1 WHERE id = 1; INSERT INTO pk VALUES (1); ALTER TABLE pk DISABLE TRIGGER own; COMMIT;
+SELECT tgenabled FROM pg_trigger WHERE tgrelid = 'pk'::regclass AND tgname = 'own';
+DROP TRIGGER own ON pk;
 -- on_update => 'cascade' acts at once, on_delete waits
 SELECT integrity.drop_reference('dp', 'dp_ids_fkey');
 SELECT integrity.add_reference('dp', 'ids', 'pk', on_update => 'cascade', "deferrable" => true, initially_deferred => true);

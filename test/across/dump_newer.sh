@@ -3,6 +3,8 @@
 # with the same figures and run log, and they act.
 #
 # Run by test/run, which gives PGBIN, OLDER_PGBIN, SCRATCH and TOP. Exit 0 if all is well; else 1, with every difference.
+# The ways are called by their names.
+# shellcheck disable=SC2317
 set -euo pipefail
 : "${OLDER_PGBIN:?}"
 # shellcheck source=test/cluster/common.sh
