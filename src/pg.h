@@ -122,7 +122,7 @@ extern "C"
 #endif
 
 /* Not by utils/pg_locale.h: that asks for ICU's headers, which Debian's package of the server's headers lacks. */
-extern PGDLLIMPORT char *locale_monetary;
+extern PGDLLIMPORT char *locale_monetary; /* NOLINT(bugprone-dynamic-static-initializers): the server's, which sets it */
 }
 
 /* From 18 on the magic block has more fields, and clang wants them all named. The version is the control file's to tell. */

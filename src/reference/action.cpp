@@ -134,7 +134,7 @@ make_action_keys(const Rule &rule, std::span<const Datum> keys)
  * How many bytes of keys a pass takes. An array can hold no more than 1 GB,
  * and a plan that has it as a constant copies it.
  */
-constexpr size_t bytes_per_pass = 32 * 1024 * 1024;
+constexpr size_t bytes_per_pass = size_t{32} * 1024 * 1024;
 
 /* Takes the keys of one pass off the rest. */
 ActionKeys
