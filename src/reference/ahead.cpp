@@ -18,8 +18,14 @@ namespace
 {
 
 constexpr size_t first_misses = 256;	/* a command with fewer is not worth it */
-constexpr BlockNumber most_blocks = 256;
-constexpr size_t most_elements = 100000;
+constexpr BlockNumber most_blocks = 8192;
+
+/* The fewer passes over the index, the nearer to each other the keys of one. 8 MB, or some 12 MB of copies. */
+constexpr size_t most_elements = 1000000;
+constexpr size_t most_copied_elements = 250000;
+
+/* More distinct keys than so many are not remembered one by one: they would hardly be found among so many. */
+constexpr size_t most_remembered = 100000;
 
 /* Of the command that the found keys belong to. */
 struct Ahead
@@ -27,8 +33,14 @@ struct Ahead
 	uint64		found_epoch;
 	size_t		misses;			/* keys that were not found ones, since it began or we last looked */
 	size_t		needed;			/* before we look again */
-	BlockNumber begin;			/* the blocks that were looked at */
+
+	/* What was looked at: the rows of one command from one row on. */
+	Oid			referencing;
+	ItemPointerData begin;
 	BlockNumber end;
+	TransactionId transaction;
+	CommandId	command;
+	bool		complete;		/* every element was found */
 };
 
 Ahead		ahead;
@@ -69,7 +81,8 @@ gather(const Rule &rule, Relation referencing, TupleTableSlot *inserted, MemoryC
 	CommandId	command = command_of(inserted);
 	TupleTableSlot *slot = table_slot_create(referencing, nullptr);
 	MemoryContext per_row = AllocSetContextCreate(memory, "integrity row", ALLOCSET_DEFAULT_SIZES);
-	Gathered	gathered = {static_cast<Datum *>(MemoryContextAlloc(memory, sizeof(Datum) * most_elements)), 0, 0, end};
+	size_t		room = layout.byval ? most_elements : most_copied_elements;
+	Gathered	gathered = {static_cast<Datum *>(MemoryContextAlloc(memory, sizeof(Datum) * room)), 0, 0, end};
 	ItemPointerData last;
 
 	ItemPointerSet(&last, end - 1, MaxOffsetNumber);
@@ -83,9 +96,9 @@ gather(const Rule &rule, Relation referencing, TupleTableSlot *inserted, MemoryC
 			continue;
 
 		MemoryContext saved = MemoryContextSwitchTo(per_row);
-		std::span<Datum> elements = elements_of(rule, column_of(slot, rule.column));
+		std::span<Datum> elements = present_elements(rule, column_of(slot, rule.column));
 
-		if (gathered.count + elements.size() > most_elements)
+		if (gathered.count + elements.size() > room)
 		{
 			gathered.end = ItemPointerGetBlockNumber(&slot->tts_tid);
 			MemoryContextSwitchTo(saved);
@@ -106,33 +119,67 @@ gather(const Rule &rule, Relation referencing, TupleTableSlot *inserted, MemoryC
 } /* namespace */
 
 bool
+was_found_ahead(const Rule &rule, Relation referencing, TupleTableSlot *inserted)
+{
+	if (!ahead.complete || ahead.referencing != RelationGetRelid(referencing) ||
+		ItemPointerGetBlockNumber(&inserted->tts_tid) >= ahead.end || ItemPointerCompare(&inserted->tts_tid, &ahead.begin) < 0)
+		return false;
+	CommandCounterIncrement();
+	use_found_keys(rule);
+	return ahead.found_epoch == found_epoch() && command_of(inserted) == ahead.command &&
+		transaction_of(inserted) == ahead.transaction;
+}
+
+bool
 look_ahead(const Rule &rule, Relation referencing, Relation referenced, TupleTableSlot *inserted, size_t misses)
 {
-	BlockNumber block = ItemPointerGetBlockNumber(&inserted->tts_tid);
-
 	if (ahead.found_epoch != found_epoch())
-		ahead = {found_epoch(), 0, first_misses, 0, 0};
+	{
+		ahead = {};
+		ahead.found_epoch = found_epoch();
+		ahead.needed = first_misses;
+	}
 	ahead.misses += misses;
-	if (ahead.misses < ahead.needed || (block >= ahead.begin && block < ahead.end) ||
-		!TransactionIdIsCurrentTransactionId(transaction_of(inserted)))
+
+	BlockNumber block = ItemPointerGetBlockNumber(&inserted->tts_tid);
+	bool		looked_at = ahead.referencing == RelationGetRelid(referencing) &&
+		block >= ItemPointerGetBlockNumberNoCheck(&ahead.begin) && block < ahead.end;
+
+	if (ahead.misses < ahead.needed || looked_at || !TransactionIdIsCurrentTransactionId(transaction_of(inserted)))
 		return false;
 
 	MemoryContext memory = AllocSetContextCreate(CurrentMemoryContext, "integrity look-ahead", ALLOCSET_DEFAULT_SIZES);
 	MemoryContext saved = MemoryContextSwitchTo(memory);
 	Gathered	gathered = gather(rule, referencing, inserted, memory);
 	std::span<Datum> values = sort_distinct({gathered.values, gathered.count}, rule.compare.element);
+	bool		remember = values.size() <= most_remembered;
+	bool		complete = true;
 	Probe		probe;
 
-	make_room_for_found_keys(rule);
-	ahead = {found_epoch(), 0, std::max(first_misses, gathered.rows / 2), block, gathered.end};
+	if (remember)
+		make_room_for_found_keys(rule);
 	begin_probe(&probe, &rule, referenced, GetTransactionSnapshot(), ProbeFor::Element, ProbeLock::KeyShare);
 	for (Datum value : values)
 	{
 		CHECK_FOR_INTERRUPTS();
-		if (!is_found_key(rule, value) && key_exists(&probe, value))
+		if (remember && is_found_key(rule, value))
+			continue;
+		if (!key_exists(&probe, value))
+			complete = false;
+		else if (remember)
 			remember_found_key(rule, value);
 	}
 	end_probe(&probe);
+
+	ahead.found_epoch = found_epoch();
+	ahead.misses = 0;
+	ahead.needed = std::max(first_misses, gathered.rows / 2);
+	ahead.referencing = RelationGetRelid(referencing);
+	ahead.begin = inserted->tts_tid;
+	ahead.end = gathered.end;
+	ahead.transaction = transaction_of(inserted);
+	ahead.command = command_of(inserted);
+	ahead.complete = complete;
 	MemoryContextSwitchTo(saved);
 	MemoryContextDelete(memory);
 	return true;

@@ -158,21 +158,33 @@ column_of(TupleTableSlot *slot, AttrNumber attnum)
 }
 
 std::span<Datum>
-elements_of(const Rule &rule, Value value)
+present_elements(const Rule &rule, Value value)
 {
 	const Layout &layout = rule.compare.element;
-	bool		has_null;
 
 	if (value.isnull)
 		return {};
 	if (rule.is_array)
-		return distinct_elements(take_apart(DatumGetArrayTypeP(value.datum), layout), layout,
-								 &has_null);
+	{
+		Elements	elements = take_apart(DatumGetArrayTypeP(value.datum), layout);
+		size_t		kept = 0;
+
+		for (int i = 0; i < elements.count; i++)
+			if (!elements.nulls[i])
+				elements.values[kept++] = elements.values[i];
+		return {elements.values, kept};
+	}
 
 	auto	   *single = static_cast<Datum *>(palloc(sizeof(Datum)));
 
 	*single = layout.len == -1 ? PointerGetDatum(PG_DETOAST_DATUM(value.datum)) : value.datum;
 	return {single, 1};
+}
+
+std::span<Datum>
+elements_of(const Rule &rule, Value value)
+{
+	return sort_distinct(present_elements(rule, value), rule.compare.element);
 }
 
 void
@@ -329,7 +341,8 @@ check_row(Oid trigger, Relation referencing, TupleTableSlot *now, TupleTableSlot
 	{
 		/* Needs a pin on the buffer, which the slot holds, and takes the lock itself. */
 		bool		superseded = !table_tuple_satisfies_snapshot(referencing, now, SnapshotSelf);
-		std::span<Datum> added = added_elements(*rule, value, old);
+		bool		found_ahead = !before && !superseded && was_found_ahead(*rule, referencing, now);
+		std::span<Datum> added = found_ahead ? std::span<Datum>() : added_elements(*rule, value, old);
 
 		if (superseded)
 		{
