@@ -41,6 +41,7 @@ CREATE TABLE parted_1 PARTITION OF parted FOR VALUES IN (1);
 CREATE TABLE parted_2 PARTITION OF parted FOR VALUES IN (2);
 SELECT integrity.add_reference('parted', 'ids', 'key');
 INSERT INTO parted SELECT 1, ARRAY[i] FROM generate_series(1, 2000) AS i UNION ALL SELECT 2, '{5001}';
+INSERT INTO parted SELECT 1 + i / 3000, ARRAY[CASE WHEN i = 5500 THEN 5001 ELSE 1 + i % 3000 END] FROM generate_series(0, 5999) AS i;
 INSERT INTO parted SELECT 1 + i % 2, ARRAY[i, 5001 - i] FROM generate_series(1, 5000) AS i;
 INSERT INTO parted SELECT 1 + i % 2, ARRAY[i, 5001 - i] FROM generate_series(1, 5001) AS i;
 SELECT count(*) FROM parted;
@@ -59,6 +60,16 @@ SAVEPOINT s;
 INSERT INTO late VALUES (0, '{5001}');
 ROLLBACK TO s;
 INSERT INTO late SELECT i, ARRAY[i] FROM generate_series(1, 2000) AS i;
+COMMIT;
+SELECT count(*) FROM late;
+-- A row that was written again: its first version counts no more, and what it has added is checked in the last one.
+BEGIN;
+INSERT INTO late SELECT i, ARRAY[CASE WHEN i = 1500 THEN 5001 ELSE i END] FROM generate_series(1, 2000) AS i;
+UPDATE late SET n = -n WHERE ids = '{5001}';
+COMMIT;
+BEGIN;
+INSERT INTO late SELECT i, ARRAY[CASE WHEN i = 1500 THEN 5001 ELSE i END] FROM generate_series(1, 2000) AS i;
+UPDATE late SET ids = '{1}' WHERE ids = '{5001}';
 COMMIT;
 SELECT count(*) FROM late;
 -- A key that goes between two of them.

@@ -97,6 +97,8 @@ CREATE TABLE heavy (ids int[]);
 SELECT integrity.add_reference('heavy', 'ids', 'heavy_k');
 INSERT INTO heavy_k SELECT generate_series(1, 3000);
 INSERT INTO heavy SELECT ARRAY(SELECT id FROM heavy_k ORDER BY id) FROM generate_series(1, 400);
+INSERT INTO heavy SELECT CASE WHEN i < 400 THEN ARRAY(SELECT id FROM heavy_k ORDER BY id) ELSE '{3001}' END FROM generate_series(1, 400) AS i;
+\echo :SQLSTATE
 SELECT count(*), sum(cardinality(ids)) FROM heavy;
 -- What was looked up ahead is locked: not for other rows than those of the command, and rows of an earlier command do not count.
 BEGIN;
