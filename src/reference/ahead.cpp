@@ -34,8 +34,7 @@ struct Ahead
 	size_t		misses;			/* keys that were not found ones, since it began or we last looked */
 	size_t		needed;			/* before we look again */
 
-	/* What was looked at: the rows of one command from one row on. */
-	Oid			referencing;
+	/* What was looked at: the rows of one command, in the table that the rule's trigger is on, from one row on. */
 	ItemPointerData begin;
 	BlockNumber end;
 	TransactionId transaction;
@@ -119,10 +118,10 @@ gather(const Rule &rule, Relation referencing, TupleTableSlot *inserted, MemoryC
 } /* namespace */
 
 bool
-was_found_ahead(const Rule &rule, Relation referencing, TupleTableSlot *inserted)
+was_found_ahead(const Rule &rule, TupleTableSlot *inserted)
 {
-	if (!ahead.complete || ahead.referencing != RelationGetRelid(referencing) ||
-		ItemPointerGetBlockNumber(&inserted->tts_tid) >= ahead.end || ItemPointerCompare(&inserted->tts_tid, &ahead.begin) < 0)
+	if (!ahead.complete || ItemPointerGetBlockNumber(&inserted->tts_tid) >= ahead.end ||
+		ItemPointerCompare(&inserted->tts_tid, &ahead.begin) < 0)
 		return false;
 	CommandCounterIncrement();
 	use_found_keys(rule);
@@ -142,8 +141,7 @@ look_ahead(const Rule &rule, Relation referencing, Relation referenced, TupleTab
 	ahead.misses += misses;
 
 	BlockNumber block = ItemPointerGetBlockNumber(&inserted->tts_tid);
-	bool		looked_at = ahead.referencing == RelationGetRelid(referencing) &&
-		block >= ItemPointerGetBlockNumberNoCheck(&ahead.begin) && block < ahead.end;
+	bool		looked_at = block >= ItemPointerGetBlockNumberNoCheck(&ahead.begin) && block < ahead.end;
 
 	if (ahead.misses < ahead.needed || looked_at || !TransactionIdIsCurrentTransactionId(transaction_of(inserted)))
 		return false;
@@ -174,7 +172,6 @@ look_ahead(const Rule &rule, Relation referencing, Relation referenced, TupleTab
 	ahead.found_epoch = found_epoch();
 	ahead.misses = 0;
 	ahead.needed = std::max(first_misses, gathered.rows / 2);
-	ahead.referencing = RelationGetRelid(referencing);
 	ahead.begin = inserted->tts_tid;
 	ahead.end = gathered.end;
 	ahead.transaction = transaction_of(inserted);

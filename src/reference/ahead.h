@@ -31,6 +31,6 @@ bool		look_ahead(const Rule &rule, Relation referencing, Relation referenced, Tu
  * other command can have run, so command id and subtransaction are the same:
  * the keys are locked, and are there.
  */
-bool		was_found_ahead(const Rule &rule, Relation referencing, TupleTableSlot *inserted);
+bool		was_found_ahead(const Rule &rule, TupleTableSlot *inserted);
 
 } /* namespace integrity */

@@ -341,7 +341,7 @@ check_row(Oid trigger, Relation referencing, TupleTableSlot *now, TupleTableSlot
 	{
 		/* Needs a pin on the buffer, which the slot holds, and takes the lock itself. */
 		bool		superseded = !table_tuple_satisfies_snapshot(referencing, now, SnapshotSelf);
-		bool		found_ahead = !before && !superseded && was_found_ahead(*rule, referencing, now);
+		bool		found_ahead = !before && !superseded && was_found_ahead(*rule, now);
 		std::span<Datum> added = found_ahead ? std::span<Datum>() : added_elements(*rule, value, old);
 
 		if (superseded)
