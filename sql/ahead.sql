@@ -100,4 +100,56 @@ END $$;
 CREATE TRIGGER b_take AFTER INSERT ON loose FOR EACH ROW WHEN (NEW.n = 1000) EXECUTE FUNCTION take_quietly();
 INSERT INTO loose SELECT i, ARRAY[i] FROM generate_series(1, 2000) AS i;
 SELECT count(*) FROM loose;
+-- To look ahead in vain costs little. A native foreign key moves the command id with each row, two rules take turns, a trigger
+-- writes now and then: then keys are looked up once or twice for each row that refers to them, and not for all rows each time.
+CREATE TABLE one (id integer PRIMARY KEY);
+INSERT INTO one VALUES (1);
+CREATE TABLE long AS
+  SELECT i AS n, 1 AS one, ARRAY(SELECT 1 + (i * 300 + j) % 5000 FROM generate_series(1, 300) AS j) AS ids FROM generate_series(1, 100) AS i;
+CREATE FUNCTION look_ups(index regclass, command text) RETURNS bigint LANGUAGE plpgsql AS $$
+DECLARE
+  before bigint := pg_stat_get_xact_numscans(index);
+BEGIN
+  EXECUTE command;
+  RETURN pg_stat_get_xact_numscans(index) - before;
+END $$;
+CREATE TABLE beside_native (n integer, one integer REFERENCES one, ids integer[]);
+SELECT integrity.add_reference('beside_native', 'ids', 'key');
+SELECT look_ups('key_pkey', 'INSERT INTO beside_native SELECT * FROM long') AS beside_native;
+CREATE TABLE beside_rule (n integer, one integer, ids integer[], again integer[]);
+SELECT integrity.add_reference('beside_rule', 'ids', 'key'), integrity.add_reference('beside_rule', 'again', 'key');
+SELECT look_ups('key_pkey', 'INSERT INTO beside_rule SELECT *, ids FROM long') AS beside_rule;
+CREATE TABLE noted (n integer);
+CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN INSERT INTO ahead.noted VALUES (NEW.n); RETURN NULL; END $$;
+CREATE TABLE beside_trigger (n integer, one integer, ids integer[]);
+SELECT integrity.add_reference('beside_trigger', 'ids', 'key');
+CREATE TRIGGER note AFTER INSERT ON beside_trigger FOR EACH ROW WHEN (NEW.n % 4 = 0) EXECUTE FUNCTION note();
+SELECT look_ups('key_pkey', 'INSERT INTO beside_trigger SELECT * FROM long') < 2 * 30000 AS beside_trigger;
+
+-- Few rows with many elements lie in one block, and not all of them are looked at together.
+CREATE TABLE many (id uuid PRIMARY KEY);
+INSERT INTO many SELECT lpad(i::text, 32, '0')::uuid FROM generate_series(1, 110000) AS i;
+CREATE TABLE wide (ids uuid[]);
+ALTER TABLE wide ALTER COLUMN ids SET STORAGE external;
+SELECT integrity.add_reference('wide', 'ids', 'many');
+SELECT look_ups('many_pkey', 'INSERT INTO wide SELECT (SELECT array_agg(id) FROM many) FROM generate_series(1, 4)') < 4 * 110000 AS wide;
+INSERT INTO wide SELECT (SELECT array_agg(id) FROM many) || CASE WHEN i = 4 THEN '{00000000-0000-0000-0000-000000110001}'::uuid[] END
+  FROM generate_series(1, 4) AS i;
+SELECT count(*) FROM wide;
+
+-- A row in the first block and the others at the end: what lies between is not read.
+CREATE TABLE far (n integer, ids integer[], fill text) WITH (autovacuum_enabled = off);
+ALTER TABLE far ALTER COLUMN fill SET STORAGE plain;
+INSERT INTO far SELECT i, NULL, repeat('x', 8080) FROM generate_series(1, 1500) AS i;
+SELECT integrity.add_reference('far', 'ids', 'key');
+DELETE FROM far WHERE n = 1;
+VACUUM far;
+CREATE FUNCTION blocks_read() RETURNS bigint LANGUAGE plpgsql AS $$
+DECLARE
+  before bigint := pg_stat_get_xact_blocks_fetched('ahead.far'::regclass);
+BEGIN
+  INSERT INTO far SELECT i, ARRAY[i, 1000 + i, 2000 + i] FROM generate_series(1, 200) AS i;
+  RETURN pg_stat_get_xact_blocks_fetched('ahead.far'::regclass) - before;
+END $$;
+SELECT blocks_read() < 1000 AS few_blocks;
 DROP SCHEMA ahead CASCADE;

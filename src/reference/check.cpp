@@ -258,7 +258,7 @@ check_elements(const Rule &rule, Relation referencing, Relation referenced, std:
 	use_found_keys(rule);
 	elements = without_found_keys(rule, elements);
 	if (inserted && !elements.empty() && look_ahead(rule, referencing, referenced, inserted, elements.size()))
-		elements = without_found_keys(rule, elements);
+		elements = was_found_ahead(rule, inserted) ? std::span<Datum>() : without_found_keys(rule, elements);
 	if (elements.empty())
 		return;
 
