@@ -8,6 +8,12 @@
  * the same. Where it is not, or where few distinct keys are found soon anyway,
  * looking ahead does not pay, and is made rare: half as many keys must have
  * been looked up one by one since the last time as rows were read then.
+ *
+ * All is in vain if the command id moves with each row, as it does where a
+ * native foreign key or a trigger that writes is beside the rule, or if two
+ * rules on one table take turns. So the first row of an epoch never looks
+ * ahead; and what was looked up for rows whose checks came too late has to be
+ * made up for by as many look-ups one by one, before it is tried again.
  */
 #include "ahead.h"
 #include "probe.h"
@@ -18,8 +24,15 @@ namespace
 {
 
 constexpr size_t first_misses = 256;	/* a command with fewer is not worth it */
-constexpr BlockNumber most_blocks = 256;
-constexpr size_t most_elements = 100000;
+constexpr BlockNumber most_blocks = 8192;
+constexpr BlockNumber most_others = 256;	/* blocks that have rows, none of them the command's: there will hardly be more */
+
+/* The fewer passes over the index, the nearer to each other the keys of one. 8 MB, or some 12 MB of copies. */
+constexpr size_t most_elements = 1000000;
+constexpr size_t most_copied_elements = 250000;
+
+/* More distinct keys than so many are not remembered one by one: they would hardly be found among so many. */
+constexpr size_t most_remembered = 100000;
 
 /* Of the command that the found keys belong to. */
 struct Ahead
@@ -27,8 +40,17 @@ struct Ahead
 	uint64		found_epoch;
 	size_t		misses;			/* keys that were not found ones, since it began or we last looked */
 	size_t		needed;			/* before we look again */
-	BlockNumber begin;			/* the blocks that were looked at */
-	BlockNumber end;
+	size_t		vain;			/* look-ups that no check used, less the keys that were looked up one by one since */
+
+	/* What was looked at: the rows of one command, in the table that the rule's trigger is on, from one row on. */
+	ItemPointerData begin;
+	ItemPointerData end;		/* not looked at any more */
+	TransactionId transaction;
+	CommandId	command;
+	bool		complete;		/* every element was found */
+	size_t		looked_up;
+	size_t		rows;
+	size_t		used;			/* of the rows, those that were not looked at again */
 };
 
 Ahead		ahead;
@@ -38,7 +60,7 @@ struct Gathered
 	Datum	   *values;
 	size_t		count;
 	size_t		rows;
-	BlockNumber end;			/* the first block that was not looked at */
+	ItemPointerData end;		/* the first row that was not looked at */
 };
 
 CommandId
@@ -69,25 +91,37 @@ gather(const Rule &rule, Relation referencing, TupleTableSlot *inserted, MemoryC
 	CommandId	command = command_of(inserted);
 	TupleTableSlot *slot = table_slot_create(referencing, nullptr);
 	MemoryContext per_row = AllocSetContextCreate(memory, "integrity row", ALLOCSET_DEFAULT_SIZES);
-	Gathered	gathered = {static_cast<Datum *>(MemoryContextAlloc(memory, sizeof(Datum) * most_elements)), 0, 0, end};
+	size_t		room = layout.byval ? most_elements : most_copied_elements;
+	Gathered	gathered = {static_cast<Datum *>(MemoryContextAlloc(memory, sizeof(Datum) * room)), 0, 0, {}};
+	BlockNumber last_block = start;
 	ItemPointerData last;
 
 	ItemPointerSet(&last, end - 1, MaxOffsetNumber);
+	ItemPointerSet(&gathered.end, end, InvalidOffsetNumber);
 
 	TableScanDesc scan = pg::begin_tid_range_scan(referencing, SnapshotSelf, &inserted->tts_tid, &last);
 
 	while (table_scan_getnextslot_tidrange(scan, ForwardScanDirection, slot))
 	{
 		CHECK_FOR_INTERRUPTS();
+
+		BlockNumber block = ItemPointerGetBlockNumber(&slot->tts_tid);
+
 		if (transaction_of(slot) != transaction || command_of(slot) != command)
-			continue;
+		{
+			if (block - last_block <= most_others)
+				continue;
+			gathered.end = slot->tts_tid;
+			break;
+		}
+		last_block = block;
 
 		MemoryContext saved = MemoryContextSwitchTo(per_row);
-		std::span<Datum> elements = elements_of(rule, column_of(slot, rule.column));
+		std::span<Datum> elements = present_elements(rule, column_of(slot, rule.column));
 
-		if (gathered.count + elements.size() > most_elements)
+		if (gathered.count + elements.size() > room)
 		{
-			gathered.end = ItemPointerGetBlockNumber(&slot->tts_tid);
+			gathered.end = slot->tts_tid;
 			MemoryContextSwitchTo(saved);
 			break;
 		}
@@ -103,17 +137,60 @@ gather(const Rule &rule, Relation referencing, TupleTableSlot *inserted, MemoryC
 	return gathered;
 }
 
+/* What was looked at says nothing any more. */
+void
+begin_epoch()
+{
+	size_t		vain = ahead.vain;
+
+	if (!TransactionIdIsCurrentTransactionId(ahead.transaction))
+		vain = 0;
+	else if (ahead.used < ahead.rows / 2)
+		vain += ahead.looked_up;
+
+	TransactionId transaction = ahead.transaction;
+
+	ahead = {};
+	ahead.found_epoch = found_epoch();
+	ahead.needed = first_misses;
+	ahead.vain = vain;
+	ahead.transaction = transaction;
+}
+
 } /* namespace */
+
+bool
+was_found_ahead(const Rule &rule, TupleTableSlot *inserted)
+{
+	if (!ahead.complete || ItemPointerCompare(&inserted->tts_tid, &ahead.end) >= 0 ||
+		ItemPointerCompare(&inserted->tts_tid, &ahead.begin) < 0)
+		return false;
+	CommandCounterIncrement();
+	use_found_keys(rule);
+	if (ahead.found_epoch != found_epoch() || command_of(inserted) != ahead.command ||
+		transaction_of(inserted) != ahead.transaction)
+		return false;
+	ahead.used++;
+	return true;
+}
 
 bool
 look_ahead(const Rule &rule, Relation referencing, Relation referenced, TupleTableSlot *inserted, size_t misses)
 {
-	BlockNumber block = ItemPointerGetBlockNumber(&inserted->tts_tid);
-
 	if (ahead.found_epoch != found_epoch())
-		ahead = {found_epoch(), 0, first_misses, 0, 0};
+	{
+		begin_epoch();
+		ahead.misses = misses;
+		ahead.vain -= std::min(ahead.vain, misses);
+		return false;
+	}
 	ahead.misses += misses;
-	if (ahead.misses < ahead.needed || (block >= ahead.begin && block < ahead.end) ||
+	ahead.vain -= std::min(ahead.vain, misses);
+
+	bool		looked_at = ItemPointerCompare(&inserted->tts_tid, &ahead.end) < 0 &&
+		ItemPointerGetBlockNumber(&inserted->tts_tid) >= ItemPointerGetBlockNumberNoCheck(&ahead.begin);
+
+	if (ahead.misses < ahead.needed || ahead.vain > 0 || looked_at ||
 		!TransactionIdIsCurrentTransactionId(transaction_of(inserted)))
 		return false;
 
@@ -121,18 +198,36 @@ look_ahead(const Rule &rule, Relation referencing, Relation referenced, TupleTab
 	MemoryContext saved = MemoryContextSwitchTo(memory);
 	Gathered	gathered = gather(rule, referencing, inserted, memory);
 	std::span<Datum> values = sort_distinct({gathered.values, gathered.count}, rule.compare.element);
+	bool		remember = values.size() <= most_remembered;
+	bool		complete = true;
 	Probe		probe;
 
-	make_room_for_found_keys(rule);
-	ahead = {found_epoch(), 0, std::max(first_misses, gathered.rows / 2), block, gathered.end};
+	if (remember)
+		make_room_for_found_keys(rule);
 	begin_probe(&probe, &rule, referenced, GetTransactionSnapshot(), ProbeFor::Element, ProbeLock::KeyShare);
 	for (Datum value : values)
 	{
 		CHECK_FOR_INTERRUPTS();
-		if (!is_found_key(rule, value) && key_exists(&probe, value))
+		if (remember && is_found_key(rule, value))
+			continue;
+		if (!key_exists(&probe, value))
+			complete = false;
+		else if (remember)
 			remember_found_key(rule, value);
 	}
 	end_probe(&probe);
+
+	ahead.found_epoch = found_epoch();
+	ahead.misses = 0;
+	ahead.needed = std::max(first_misses, gathered.rows / 2);
+	ahead.begin = inserted->tts_tid;
+	ahead.end = gathered.end;
+	ahead.transaction = transaction_of(inserted);
+	ahead.command = command_of(inserted);
+	ahead.complete = complete;
+	ahead.looked_up = values.size();
+	ahead.rows = gathered.rows;
+	ahead.used = 0;
 	MemoryContextSwitchTo(saved);
 	MemoryContextDelete(memory);
 	return true;

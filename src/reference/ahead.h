@@ -7,8 +7,9 @@
  * look their elements up in the order of the index, and lock the keys it
  * finds: each then is a found key (found.h) when its own row's check comes.
  *
- * That decides nothing. An element that is not found here is looked up again
- * by the check of its row, which alone raises errors.
+ * A row of which every element was found needs no look at its elements any
+ * more. Else that decides nothing: an element that is not found here is looked
+ * up again by the check of its row, which alone raises errors.
  */
 #pragma once
 
@@ -24,5 +25,12 @@ namespace integrity
  * while, and then returns true: there are more found keys now.
  */
 bool		look_ahead(const Rule &rule, Relation referencing, Relation referenced, TupleTableSlot *inserted, size_t misses);
+
+/*
+ * Was every element of this row found when we looked ahead? Only before any
+ * other command can have run, so command id and subtransaction are the same:
+ * the keys are locked, and are there.
+ */
+bool		was_found_ahead(const Rule &rule, TupleTableSlot *inserted);
 
 } /* namespace integrity */

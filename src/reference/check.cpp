@@ -38,6 +38,85 @@ same_stored(Relation rel, AttrNumber attnum, Value a, Value b)
 	return VARSIZE_ANY(left) == VARSIZE_ANY(right) && memcmp(left, right, VARSIZE_ANY(left)) == 0;
 }
 
+/* Elements of one fixed size, none of them null, as an array holds them. */
+struct Packed
+{
+	const char *data;
+	size_t		stride;
+	size_t		count;
+};
+
+/* False if they are of varying size, or one is null. The array is detoasted. */
+bool
+packed_elements(const Rule &rule, Value value, Packed *packed)
+{
+	const Layout &layout = rule.compare.element;
+
+	if (layout.len <= 0)
+		return false;
+
+	ArrayType  *array = DatumGetArrayTypeP(value.datum);
+
+	*packed = {ARR_DATA_PTR(array), static_cast<size_t>(att_align_nominal(layout.len, layout.align)),
+			   static_cast<size_t>(ArrayGetNItems(ARR_NDIM(array), ARR_DIMS(array)))};
+	return !ARR_HASNULL(array);
+}
+
+bool
+holds(const Packed &packed, Datum value, const Layout &layout)
+{
+	for (size_t i = 0; i < packed.count; i++)
+		if (compare_images(fetch_att(packed.data + i * packed.stride, layout.byval, layout.len), value, layout) == 0)
+			return true;
+	return false;
+}
+
+/* Up to so many elements are looked for in the old array one by one, which sorting it would take longer than. */
+constexpr size_t few_elements = 8;
+
+/*
+ * The elements of a value that the old one does not hold, told apart. An array
+ * that got longer, shorter or another element in one place is the same before
+ * and behind that; only what is in between can be new.
+ */
+std::span<Datum>
+added_elements(const Rule &rule, Value value, Value old)
+{
+	const Layout &layout = rule.compare.element;
+	Packed		now;
+	Packed		was;
+
+	if (old.isnull || !rule.is_array)
+		return subtract(elements_of(rule, value), elements_of(rule, old), layout);
+
+	/* Once. */
+	value.datum = PointerGetDatum(DatumGetArrayTypeP(value.datum));
+	old.datum = PointerGetDatum(DatumGetArrayTypeP(old.datum));
+	if (!packed_elements(rule, value, &now) || !packed_elements(rule, old, &was))
+		return subtract(elements_of(rule, value), elements_of(rule, old), layout);
+
+	size_t		shorter = std::min(now.count, was.count);
+	size_t		begin = common_start(now.data, was.data, shorter * now.stride) / now.stride;
+	size_t		end = common_end(now.data + now.count * now.stride, was.data + was.count * was.stride,
+								 (shorter - begin) * now.stride) / now.stride;
+	size_t		count = now.count - begin - end;
+
+	if (count > few_elements)
+		return subtract(elements_of(rule, value), elements_of(rule, old), layout);
+
+	auto	   *values = static_cast<Datum *>(palloc(sizeof(Datum) * few_elements));
+	size_t		kept = 0;
+
+	for (size_t i = begin; i < begin + count; i++)
+	{
+		Datum		element = fetch_att(now.data + i * now.stride, layout.byval, layout.len);
+
+		if (!holds(was, element, layout))
+			values[kept++] = element;
+	}
+	return sort_distinct({values, kept}, layout);
+}
+
 /*
  * How many elements are there once more, as the type's own equality sees it;
  * one of them in "twice".
@@ -79,21 +158,33 @@ column_of(TupleTableSlot *slot, AttrNumber attnum)
 }
 
 std::span<Datum>
-elements_of(const Rule &rule, Value value)
+present_elements(const Rule &rule, Value value)
 {
 	const Layout &layout = rule.compare.element;
-	bool		has_null;
 
 	if (value.isnull)
 		return {};
 	if (rule.is_array)
-		return distinct_elements(take_apart(DatumGetArrayTypeP(value.datum), layout), layout,
-								 &has_null);
+	{
+		Elements	elements = take_apart(DatumGetArrayTypeP(value.datum), layout);
+		size_t		kept = 0;
+
+		for (int i = 0; i < elements.count; i++)
+			if (!elements.nulls[i])
+				elements.values[kept++] = elements.values[i];
+		return {elements.values, kept};
+	}
 
 	auto	   *single = static_cast<Datum *>(palloc(sizeof(Datum)));
 
 	*single = layout.len == -1 ? PointerGetDatum(PG_DETOAST_DATUM(value.datum)) : value.datum;
 	return {single, 1};
+}
+
+std::span<Datum>
+elements_of(const Rule &rule, Value value)
+{
+	return sort_distinct(present_elements(rule, value), rule.compare.element);
 }
 
 void
@@ -167,7 +258,7 @@ check_elements(const Rule &rule, Relation referencing, Relation referenced, std:
 	use_found_keys(rule);
 	elements = without_found_keys(rule, elements);
 	if (inserted && !elements.empty() && look_ahead(rule, referencing, referenced, inserted, elements.size()))
-		elements = without_found_keys(rule, elements);
+		elements = was_found_ahead(rule, inserted) ? std::span<Datum>() : without_found_keys(rule, elements);
 	if (elements.empty())
 		return;
 
@@ -250,7 +341,8 @@ check_row(Oid trigger, Relation referencing, TupleTableSlot *now, TupleTableSlot
 	{
 		/* Needs a pin on the buffer, which the slot holds, and takes the lock itself. */
 		bool		superseded = !table_tuple_satisfies_snapshot(referencing, now, SnapshotSelf);
-		std::span<Datum> added = subtract(elements_of(*rule, value), elements_of(*rule, old), layout);
+		bool		found_ahead = !before && !superseded && was_found_ahead(*rule, now);
+		std::span<Datum> added = found_ahead ? std::span<Datum>() : added_elements(*rule, value, old);
 
 		if (superseded)
 		{

@@ -18,7 +18,8 @@ struct Value
 
 Value		column_of(TupleTableSlot *slot, AttrNumber attnum);
 
-/* The non-null elements of a value, told apart. */
+/* The non-null elements of a value, and the same told apart. */
+std::span<Datum> present_elements(const Rule &rule, Value value);
 std::span<Datum> elements_of(const Rule &rule, Value value);
 
 /* Raises if the value has more null or duplicate elements than the old one, where the rule rejects them. */

@@ -219,16 +219,4 @@ take_apart(ArrayType *array, Layout layout)
 	return elements;
 }
 
-std::span<Datum>
-distinct_elements(const Elements &elements, Layout layout, bool *has_null)
-{
-	size_t		kept = 0;
-
-	for (int i = 0; i < elements.count; i++)
-		if (!elements.nulls[i])
-			elements.values[kept++] = elements.values[i];
-	*has_null = kept != static_cast<size_t>(elements.count);
-	return sort_distinct({elements.values, kept}, layout);
-}
-
 } /* namespace integrity */

@@ -90,7 +90,4 @@ struct Elements
 
 Elements	take_apart(ArrayType *array, Layout layout);
 
-/* The distinct non-null elements, by their bytes; "values" is reused. */
-std::span<Datum> distinct_elements(const Elements &elements, Layout layout, bool *has_null);
-
 } /* namespace integrity */

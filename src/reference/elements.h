@@ -87,6 +87,32 @@ intersect(std::span<Datum> values, std::span<const Datum> others, const Layout &
 	return values.first(static_cast<size_t>(kept - values.begin()));
 }
 
+/* How many bytes two values of this size have in common from their start on. */
+inline size_t
+common_start(const char *a, const char *b, size_t size)
+{
+	size_t		at = 0;
+
+	for (; at + sizeof(uint64) <= size && memcmp(a + at, b + at, sizeof(uint64)) == 0; at += sizeof(uint64))
+		;
+	while (at < size && a[at] == b[at])
+		at++;
+	return at;
+}
+
+/* The same from their ends on, behind which the pointers point. */
+inline size_t
+common_end(const char *a, const char *b, size_t size)
+{
+	size_t		at = 0;
+
+	for (; at + sizeof(uint64) <= size && memcmp(a - at - sizeof(uint64), b - at - sizeof(uint64), sizeof(uint64)) == 0;)
+		at += sizeof(uint64);
+	while (at < size && a[-1 - static_cast<ptrdiff_t>(at)] == b[-1 - static_cast<ptrdiff_t>(at)])
+		at++;
+	return at;
+}
+
 /* Is "value" in the sorted "values"? */
 inline bool
 contains_image(std::span<const Datum> values, Datum value, const Layout &layout)

@@ -109,6 +109,24 @@ public:
 		return nullptr;
 	}
 
+	/*
+	 * A look-up waits for memory twice: for the slot, and for the entry. Who has
+	 * many to make asks for all slots first, then for all entries.
+	 */
+	void
+	prefetch_slot(uint32 hash) const
+	{
+		if (slot_count_ > 0)
+			__builtin_prefetch(&slots_[hash & (slot_count_ - 1)]);
+	}
+
+	void
+	prefetch_entry(uint32 hash) const
+	{
+		if (slot_count_ > 0 && slots_[hash & (slot_count_ - 1)] != 0)
+			__builtin_prefetch(entry_at(slots_[hash & (slot_count_ - 1)]));
+	}
+
 	ImageEntry *
 	find_image(uint32 hash, std::string_view image) const
 	{

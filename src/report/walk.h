@@ -122,6 +122,80 @@ value_in_place(Datum value, const Layout &layout, Scratch *scratch)
 	return value;
 }
 
+/* Every now and then, after some look-ups. */
+inline void
+breathe(Scratch *scratch, uint64 calls)
+{
+	scratch->calls += calls;
+	if (scratch->calls >= 1024 || scratch->call->mem_allocated > call_memory)
+	{
+		scratch->calls = 0;
+		MemoryContextReset(scratch->call);
+		CHECK_FOR_INTERRUPTS();
+	}
+}
+
+/* Elements whose look-ups wait for memory together. */
+struct Batch
+{
+	static constexpr int size = 16;
+
+	Datum		elements[size];
+	uint32		hashes[size];
+	int			positions[size];
+	int			count;
+};
+
+template <typename Broken>
+inline void
+look_up_batch(const LookUp &look, Batch *batch, Broken broken)
+{
+	const ImageSet &images = look.keys->images;
+
+	for (int i = 0; i < batch->count; i++)
+		images.prefetch_entry(batch->hashes[i]);
+	for (int i = 0; i < batch->count; i++)
+		if (!images.find_image(batch->hashes[i], image_of(batch->elements[i], look.matcher->compare.element)))
+			broken(batch->positions[i], batch->elements[i]);
+	batch->count = 0;
+}
+
+/* An array of elements that are looked up by their bytes. */
+template <typename Broken>
+inline int64
+look_at_images(const LookUp &look, ArrayType *array, Scratch *scratch, Broken broken)
+{
+	const Keys &keys = *look.keys;
+	const Layout &layout = look.matcher->compare.element;
+	int64		references = 0;
+	Batch		batch;
+
+	batch.count = 0;
+	for_each_element(array, layout, [&](int position, Datum element)
+	{
+		references++;
+		if (layout.len == -1)
+			element = PointerGetDatum(PG_DETOAST_DATUM_PACKED(element));
+
+		uint32		hash = hash_image(image_of(element, layout));
+
+		if (!keys.part.holds32(hash))
+			return;
+		keys.images.prefetch_slot(hash);
+		batch.elements[batch.count] = element;
+		batch.hashes[batch.count] = hash;
+		batch.positions[batch.count++] = position;
+		if (batch.count == Batch::size)
+		{
+			look_up_batch(look, &batch, broken);
+			breathe(scratch, Batch::size);
+		}
+	});
+	look_up_batch(look, &batch, broken);
+	breathe(scratch, Batch::size);
+	return references;
+}
+
 /*
  * Calls broken(position, element) for each reference of the row without a key
  * that the keys' part answers for; position is 0 where the column is no array.
@@ -150,15 +224,13 @@ look_at_row(const LookUp &look, TupleTableSlot *slot, Scratch *scratch, Broken b
 			return;
 		if (look_up(keys, *look.matcher, element) == Found::No)
 			broken(position, element);
-		if (++scratch->calls % 1024 == 0 || scratch->call->mem_allocated > call_memory)
-		{
-			MemoryContextReset(scratch->call);
-			CHECK_FOR_INTERRUPTS();
-		}
+		breathe(scratch, 1);
 	};
 	MemoryContext saved = MemoryContextSwitchTo(scratch->call);
 
-	if (look.is_array)
+	if (look.is_array && keys.are == KeysAre::InImageSet && keys.by == MatchBy::Image)
+		references = look_at_images(look, array_in_place(value, scratch), scratch, broken);
+	else if (look.is_array)
 		for_each_element(array_in_place(value, scratch), layout, check);
 	else
 		check(0, value_in_place(value, layout, scratch));

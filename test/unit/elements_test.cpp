@@ -242,6 +242,26 @@ TEST_P(Elements, SubtractAndIntersectPartTheSet)
 	}
 }
 
+/* Every length, every place of the first difference, and nothing read outside of the two. */
+TEST(CommonBytes, StartAndEnd)
+{
+	for (size_t size = 0; size < 40; size++)
+	{
+		std::vector<char> a(size, 'x');
+
+		EXPECT_EQ(common_start(a.data(), a.data(), size), size);
+		EXPECT_EQ(common_end(a.data() + size, a.data() + size, size), size);
+		for (size_t at = 0; at < size; at++)
+		{
+			std::vector<char> b = a;
+
+			b[at] = 'y';
+			EXPECT_EQ(common_start(a.data(), b.data(), size), at);
+			EXPECT_EQ(common_end(a.data() + size, b.data() + size, size), size - 1 - at);
+		}
+	}
+}
+
 TEST_P(Elements, SubtractAndIntersectWithNothingAndWithItself)
 {
 	std::vector<Datum> set = random_set(100);

@@ -1,0 +1,155 @@
+-- A bulk insert looks the keys of rows up that lie ahead. A row of which every element was found is not looked at again when its own
+-- check comes: only a row that was really read then, of the same command, in the same table, and while nothing else has happened.
+SET client_min_messages = warning;
+CREATE EXTENSION IF NOT EXISTS integrity;
+CREATE SCHEMA ahead;
+SET search_path = ahead, public;
+\set VERBOSITY terse
+CREATE TABLE key (id integer PRIMARY KEY);
+INSERT INTO key SELECT generate_series(1, 5000);
+CREATE TABLE ref (n integer, ids integer[]);
+SELECT integrity.add_reference('ref', 'ids', 'key');
+
+-- One is missing: the first, the last, one in the middle, at each place in its array.
+INSERT INTO ref SELECT i, ARRAY[i, 5001 - i] FROM generate_series(1, 5000) AS i;
+INSERT INTO ref SELECT i, ARRAY[i, 5001 - i] FROM generate_series(0, 5000) AS i;
+INSERT INTO ref SELECT i, ARRAY[i, 5002 - i] FROM generate_series(1, 5001) AS i;
+INSERT INTO ref SELECT i, ARRAY[i, CASE WHEN i = 3000 THEN 5001 ELSE 1 END] FROM generate_series(1, 5000) AS i;
+SELECT count(*), sum(cardinality(ids)) FROM ref;
+TRUNCATE ref;
+
+-- Rows that come later and lie before: large ones do not fit into the room that is left in the first block.
+ALTER TABLE ref ADD COLUMN fill text;
+ALTER TABLE ref ALTER COLUMN fill SET STORAGE plain;
+ALTER TABLE ref SET (autovacuum_enabled = off);
+INSERT INTO ref SELECT i, '{1}', repeat('x', 600) FROM generate_series(1, 24) AS i;
+DELETE FROM ref WHERE n IN (1, 2);
+VACUUM ref;
+INSERT INTO ref SELECT i, CASE WHEN i <= 2000 THEN ARRAY[i] ELSE '{5001}' END, CASE WHEN i <= 2000 THEN repeat('y', 4000) END
+  FROM generate_series(1, 2001) AS i;
+-- As it should be for this to say anything: the last row lies before all others.
+BEGIN;
+INSERT INTO ref SELECT i, ARRAY[CASE WHEN i <= 2000 THEN i ELSE 1 END], CASE WHEN i <= 2000 THEN repeat('y', 4000) END
+  FROM generate_series(1, 2001) AS i;
+SELECT ctid < (SELECT min(ctid) FROM ref WHERE fill LIKE 'y%') AS before FROM ref WHERE n = 2001;
+ROLLBACK;
+DROP TABLE ref;
+
+-- Other tables: the blocks of one partition say nothing of another one's.
+CREATE TABLE parted (n integer, ids integer[]) PARTITION BY LIST (n);
+CREATE TABLE parted_1 PARTITION OF parted FOR VALUES IN (1);
+CREATE TABLE parted_2 PARTITION OF parted FOR VALUES IN (2);
+SELECT integrity.add_reference('parted', 'ids', 'key');
+INSERT INTO parted SELECT 1, ARRAY[i] FROM generate_series(1, 2000) AS i UNION ALL SELECT 2, '{5001}';
+INSERT INTO parted SELECT 1 + i / 3000, ARRAY[CASE WHEN i = 5500 THEN 5001 ELSE 1 + i % 3000 END] FROM generate_series(0, 5999) AS i;
+INSERT INTO parted SELECT 1 + i % 2, ARRAY[i, 5001 - i] FROM generate_series(1, 5000) AS i;
+INSERT INTO parted SELECT 1 + i % 2, ARRAY[i, 5001 - i] FROM generate_series(1, 5001) AS i;
+SELECT count(*) FROM parted;
+
+-- Other commands: what was put off is checked together in the end, rows of several commands in the same blocks.
+CREATE TABLE late (n integer, ids integer[]);
+SELECT integrity.add_reference('late', 'ids', 'key', "deferrable" => true, initially_deferred => true);
+BEGIN;
+INSERT INTO late SELECT i, ARRAY[i] FROM generate_series(1, 2000) AS i;
+INSERT INTO late VALUES (0, '{5001}');
+INSERT INTO late SELECT i, ARRAY[i] FROM generate_series(1, 2000) AS i;
+COMMIT;
+BEGIN;
+INSERT INTO late SELECT i, ARRAY[i] FROM generate_series(1, 2000) AS i;
+SAVEPOINT s;
+INSERT INTO late VALUES (0, '{5001}');
+ROLLBACK TO s;
+INSERT INTO late SELECT i, ARRAY[i] FROM generate_series(1, 2000) AS i;
+COMMIT;
+SELECT count(*) FROM late;
+-- A row that was written again: its first version counts no more, and what it has added is checked in the last one.
+BEGIN;
+INSERT INTO late SELECT i, ARRAY[CASE WHEN i = 1500 THEN 5001 ELSE i END] FROM generate_series(1, 2000) AS i;
+UPDATE late SET n = -n WHERE ids = '{5001}';
+COMMIT;
+BEGIN;
+INSERT INTO late SELECT i, ARRAY[CASE WHEN i = 1500 THEN 5001 ELSE i END] FROM generate_series(1, 2000) AS i;
+UPDATE late SET ids = '{1}' WHERE ids = '{5001}';
+COMMIT;
+SELECT count(*) FROM late;
+-- A key that goes between two of them.
+BEGIN;
+INSERT INTO late SELECT i, ARRAY[i] FROM generate_series(1, 2000) AS i;
+DELETE FROM late WHERE n > 1000;
+SET CONSTRAINTS ALL IMMEDIATE;
+SET CONSTRAINTS ALL DEFERRED;
+INSERT INTO late SELECT i, ARRAY[i] FROM generate_series(1, 2000) AS i;
+SET session_replication_role = replica;
+DELETE FROM key WHERE id = 2000;
+SET session_replication_role = origin;
+COMMIT;
+SELECT count(*) FROM late;
+
+-- Other things that happen meanwhile: a trigger of the same row takes a key that a later row was found with.
+CREATE TABLE spare (id integer PRIMARY KEY);
+INSERT INTO spare SELECT generate_series(1, 2000);
+CREATE TABLE loose (n integer, ids integer[]);
+SELECT integrity.add_reference('loose', 'ids', 'spare', rule_name => 'a_rule');
+CREATE FUNCTION take_quietly() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+  PERFORM set_config('session_replication_role', 'replica', true);
+  DELETE FROM ahead.spare WHERE id = 1900;
+  PERFORM set_config('session_replication_role', 'origin', true);
+  RETURN NULL;
+END $$;
+CREATE TRIGGER b_take AFTER INSERT ON loose FOR EACH ROW WHEN (NEW.n = 1000) EXECUTE FUNCTION take_quietly();
+INSERT INTO loose SELECT i, ARRAY[i] FROM generate_series(1, 2000) AS i;
+SELECT count(*) FROM loose;
+-- To look ahead in vain costs little. A native foreign key moves the command id with each row, two rules take turns, a trigger
+-- writes now and then: then keys are looked up once or twice for each row that refers to them, and not for all rows each time.
+CREATE TABLE one (id integer PRIMARY KEY);
+INSERT INTO one VALUES (1);
+CREATE TABLE long AS
+  SELECT i AS n, 1 AS one, ARRAY(SELECT 1 + (i * 300 + j) % 5000 FROM generate_series(1, 300) AS j) AS ids FROM generate_series(1, 100) AS i;
+CREATE FUNCTION look_ups(index regclass, command text) RETURNS bigint LANGUAGE plpgsql AS $$
+DECLARE
+  before bigint := pg_stat_get_xact_numscans(index);
+BEGIN
+  EXECUTE command;
+  RETURN pg_stat_get_xact_numscans(index) - before;
+END $$;
+CREATE TABLE beside_native (n integer, one integer REFERENCES one, ids integer[]);
+SELECT integrity.add_reference('beside_native', 'ids', 'key');
+SELECT look_ups('key_pkey', 'INSERT INTO beside_native SELECT * FROM long') AS beside_native;
+CREATE TABLE beside_rule (n integer, one integer, ids integer[], again integer[]);
+SELECT integrity.add_reference('beside_rule', 'ids', 'key'), integrity.add_reference('beside_rule', 'again', 'key');
+SELECT look_ups('key_pkey', 'INSERT INTO beside_rule SELECT *, ids FROM long') AS beside_rule;
+CREATE TABLE noted (n integer);
+CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN INSERT INTO ahead.noted VALUES (NEW.n); RETURN NULL; END $$;
+CREATE TABLE beside_trigger (n integer, one integer, ids integer[]);
+SELECT integrity.add_reference('beside_trigger', 'ids', 'key');
+CREATE TRIGGER note AFTER INSERT ON beside_trigger FOR EACH ROW WHEN (NEW.n % 4 = 0) EXECUTE FUNCTION note();
+SELECT look_ups('key_pkey', 'INSERT INTO beside_trigger SELECT * FROM long') < 2 * 30000 AS beside_trigger;
+
+-- Few rows with many elements lie in one block, and not all of them are looked at together.
+CREATE TABLE many (id uuid PRIMARY KEY);
+INSERT INTO many SELECT lpad(i::text, 32, '0')::uuid FROM generate_series(1, 110000) AS i;
+CREATE TABLE wide (ids uuid[]);
+ALTER TABLE wide ALTER COLUMN ids SET STORAGE external;
+SELECT integrity.add_reference('wide', 'ids', 'many');
+SELECT look_ups('many_pkey', 'INSERT INTO wide SELECT (SELECT array_agg(id) FROM many) FROM generate_series(1, 4)') <= 3 * 110000 AS wide;
+INSERT INTO wide SELECT (SELECT array_agg(id) FROM many) || CASE WHEN i = 4 THEN '{00000000-0000-0000-0000-000000110001}'::uuid[] END
+  FROM generate_series(1, 4) AS i;
+SELECT count(*) FROM wide;
+
+-- A row in the first block and the others at the end: what lies between is not read.
+CREATE TABLE far (n integer, ids integer[], fill text) WITH (autovacuum_enabled = off);
+ALTER TABLE far ALTER COLUMN fill SET STORAGE plain;
+INSERT INTO far SELECT i, NULL, repeat('x', 8080) FROM generate_series(1, 1500) AS i;
+SELECT integrity.add_reference('far', 'ids', 'key');
+DELETE FROM far WHERE n = 1;
+VACUUM far;
+CREATE FUNCTION blocks_read() RETURNS bigint LANGUAGE plpgsql AS $$
+DECLARE
+  before bigint := pg_stat_get_xact_blocks_fetched('ahead.far'::regclass);
+BEGIN
+  INSERT INTO far SELECT i, ARRAY[i, 1000 + i, 2000 + i] FROM generate_series(1, 200) AS i;
+  RETURN pg_stat_get_xact_blocks_fetched('ahead.far'::regclass) - before;
+END $$;
+SELECT blocks_read() < 1000 AS few_blocks;
+DROP SCHEMA ahead CASCADE;
