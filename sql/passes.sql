@@ -24,8 +24,13 @@ SELECT integrity.drop_reference('held', 'held_ids_fkey');
 -- Restrict.
 SELECT integrity.add_reference('held', 'ids', 'key', on_delete => 'restrict');
 UPDATE held SET ids = ARRAY[long(9998)];
-DELETE FROM key;
 \set VERBOSITY default
+DO $$
+BEGIN
+  DELETE FROM key;
+  RAISE 'not refused';
+EXCEPTION WHEN foreign_key_violation OR restrict_violation THEN NULL; -- the latter from PostgreSQL 18 on
+END $$;
 SELECT count(*) FROM key;
 TRUNCATE held;
 
