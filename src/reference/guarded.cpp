@@ -145,15 +145,16 @@ deferred_guard_name(const Rule &rule)
 bool
 left_to_deferred_guard(const Rule &rule, Relation rel)
 {
-	TriggerDesc *triggers = rel->trigdesc;
-
-	if (!rule.deferrable || triggers == nullptr)
+	if (!rule.deferrable)
 		return false;
 
 	Oid			deferred_guard = function_oid("guard_deferred");
 	const char *name = deferred_guard_name(rule);
 
-	for (int i = 0; i < triggers->numtriggers; i++)
+	/* Only now: looking into a catalog may bring an invalidation, which frees the list. */
+	const TriggerDesc *triggers = rel->trigdesc;
+
+	for (int i = 0; triggers && i < triggers->numtriggers; i++)
 	{
 		const Trigger &trigger = triggers->triggers[i];
 
