@@ -115,7 +115,8 @@ BEGIN
 END $$;
 CREATE TABLE beside_native (n integer, one integer REFERENCES one, ids integer[]);
 SELECT integrity.add_reference('beside_native', 'ids', 'key');
-SELECT look_ups('key_pkey', 'INSERT INTO beside_native SELECT * FROM long') AS beside_native;
+-- (From 19 on native keys are checked many at a time, and disturb less.)
+SELECT look_ups('key_pkey', 'INSERT INTO beside_native SELECT * FROM long') <= 30000 AS beside_native;
 CREATE TABLE beside_rule (n integer, one integer, ids integer[], again integer[]);
 SELECT integrity.add_reference('beside_rule', 'ids', 'key'), integrity.add_reference('beside_rule', 'again', 'key');
 SELECT look_ups('key_pkey', 'INSERT INTO beside_rule SELECT *, ids FROM long') AS beside_rule;
