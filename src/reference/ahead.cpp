@@ -10,8 +10,8 @@
  * been looked up one by one since the last time as rows were read then.
  *
  * All is in vain if the command id moves with each row, as it does where a
- * native foreign key or a trigger that writes is beside the rule, or if two
- * rules on one table take turns. So the first row of an epoch never looks
+ * native foreign key or a trigger that writes is beside the rule, or if more
+ * rules on one table take turns than are remembered. So the first row of an epoch never looks
  * ahead; and what was looked up for rows whose checks came too late has to be
  * made up for by as many look-ups one by one, before it is tried again.
  */
@@ -31,10 +31,13 @@ constexpr BlockNumber most_others = 256;	/* blocks that have rows, none of them 
 constexpr size_t most_elements = 1000000;
 constexpr size_t most_copied_elements = 250000;
 
+/* So many of the last elements are known, and not gathered once more. */
+constexpr size_t recent_elements = 4096;
+
 /* More distinct keys than so many are not remembered one by one: they would hardly be found among so many. */
 constexpr size_t most_remembered = 100000;
 
-/* Of the command that the found keys belong to. */
+/* Of the command that a rule's found keys belong to, and in the same place as they. */
 struct Ahead
 {
 	uint64		found_epoch;
@@ -53,7 +56,7 @@ struct Ahead
 	size_t		used;			/* of the rows, those that were not looked at again */
 };
 
-Ahead		ahead;
+Ahead		aheads[rules_remembered];
 
 struct Gathered
 {
@@ -61,6 +64,31 @@ struct Gathered
 	size_t		count;
 	size_t		rows;
 	ItemPointerData end;		/* the first row that was not looked at */
+};
+
+/*
+ * What was gathered lately, by what the hash of a value says. It only saves
+ * sorting what is there again and again.
+ */
+struct Recent
+{
+	const Layout &layout;
+	Datum	   *values;
+	bool	   *used;
+
+	/* Where this value is, or would have to be. */
+	size_t		place_of(Datum value) const
+	{
+		uint64		bits = value;
+
+		if (!layout.byval)
+		{
+			std::string_view image = image_of(value, layout);
+
+			bits = hash_bytes(reinterpret_cast<const unsigned char *>(image.data()), static_cast<int>(image.size()));
+		}
+		return static_cast<size_t>(bits * UINT64CONST(0x9E3779B97F4A7C15) >> 52) % recent_elements;
+	}
 };
 
 CommandId
@@ -92,6 +120,8 @@ gather(const Rule &rule, Relation referencing, TupleTableSlot *inserted, MemoryC
 	TupleTableSlot *slot = table_slot_create(referencing, nullptr);
 	MemoryContext per_row = AllocSetContextCreate(memory, "integrity row", ALLOCSET_DEFAULT_SIZES);
 	size_t		room = layout.byval ? most_elements : most_copied_elements;
+	Recent		recent = {layout, static_cast<Datum *>(MemoryContextAlloc(memory, sizeof(Datum) * recent_elements)),
+						  static_cast<bool *>(MemoryContextAllocZero(memory, recent_elements))};
 	Gathered	gathered = {static_cast<Datum *>(MemoryContextAlloc(memory, sizeof(Datum) * room)), 0, 0, {}};
 	BlockNumber last_block = start;
 	ItemPointerData last;
@@ -127,7 +157,15 @@ gather(const Rule &rule, Relation referencing, TupleTableSlot *inserted, MemoryC
 		}
 		MemoryContextSwitchTo(memory);
 		for (Datum element : elements)
-			gathered.values[gathered.count++] = layout.byval ? element : datumCopy(element, false, layout.len);
+		{
+			size_t		place = recent.place_of(element);
+
+			if (recent.used[place] && compare_images(recent.values[place], element, layout) == 0)
+				continue;
+			recent.used[place] = true;
+			recent.values[place] = layout.byval ? element : datumCopy(element, false, layout.len);
+			gathered.values[gathered.count++] = recent.values[place];
+		}
 		gathered.rows++;
 		MemoryContextSwitchTo(saved);
 		MemoryContextReset(per_row);
@@ -139,58 +177,74 @@ gather(const Rule &rule, Relation referencing, TupleTableSlot *inserted, MemoryC
 
 /* What was looked at says nothing any more. */
 void
-begin_epoch()
+begin_epoch(Ahead *ahead, uint64 epoch)
 {
-	size_t		vain = ahead.vain;
+	TransactionId transaction = ahead->transaction;
+	size_t		vain = ahead->vain;
 
-	if (!TransactionIdIsCurrentTransactionId(ahead.transaction))
+	if (!TransactionIdIsCurrentTransactionId(transaction))
 		vain = 0;
-	else if (ahead.used < ahead.rows / 2)
-		vain += ahead.looked_up;
+	else if (ahead->used < ahead->rows / 2)
+		vain += ahead->looked_up;
+	*ahead = {};
+	ahead->found_epoch = epoch;
+	ahead->needed = first_misses;
+	ahead->vain = vain;
+	ahead->transaction = transaction;
+}
 
-	TransactionId transaction = ahead.transaction;
+/* Nobody has deleted, updated or even locked this row since it was inserted. */
+bool
+is_untouched(TupleTableSlot *slot)
+{
+	bool		isnull;
 
-	ahead = {};
-	ahead.found_epoch = found_epoch();
-	ahead.needed = first_misses;
-	ahead.vain = vain;
-	ahead.transaction = transaction;
+	return !TransactionIdIsValid(DatumGetTransactionId(slot_getsysattr(slot, MaxTransactionIdAttributeNumber, &isnull)));
 }
 
 } /* namespace */
 
 bool
-was_found_ahead(const Rule &rule, TupleTableSlot *inserted)
+was_found_ahead(Oid trigger, TupleTableSlot *inserted)
 {
-	if (!ahead.complete || ItemPointerCompare(&inserted->tts_tid, &ahead.end) >= 0 ||
-		ItemPointerCompare(&inserted->tts_tid, &ahead.begin) < 0)
-		return false;
 	CommandCounterIncrement();
-	use_found_keys(rule);
-	if (ahead.found_epoch != found_epoch() || command_of(inserted) != ahead.command ||
-		transaction_of(inserted) != ahead.transaction)
+
+	const FoundKeys *found = current_found_keys(trigger);
+
+	if (found == nullptr)
 		return false;
-	ahead.used++;
+
+	Ahead	   *ahead = &aheads[found_place(found)];
+
+	/* A row that was dead was not read. */
+	if (!ahead->complete || ahead->found_epoch != found_epoch(found) ||
+		ItemPointerCompare(&inserted->tts_tid, &ahead->end) >= 0 || ItemPointerCompare(&inserted->tts_tid, &ahead->begin) < 0 ||
+		command_of(inserted) != ahead->command || transaction_of(inserted) != ahead->transaction || !is_untouched(inserted))
+		return false;
+	ahead->used++;
 	return true;
 }
 
 bool
-look_ahead(const Rule &rule, Relation referencing, Relation referenced, TupleTableSlot *inserted, size_t misses)
+look_ahead(FoundKeys *found, const Rule &rule, Relation referencing, Relation referenced, TupleTableSlot *inserted,
+		   size_t misses)
 {
-	if (ahead.found_epoch != found_epoch())
+	Ahead	   *ahead = &aheads[found_place(found)];
+
+	if (ahead->found_epoch != found_epoch(found))
 	{
-		begin_epoch();
-		ahead.misses = misses;
-		ahead.vain -= std::min(ahead.vain, misses);
+		begin_epoch(ahead, found_epoch(found));
+		ahead->misses = misses;
+		ahead->vain -= std::min(ahead->vain, misses);
 		return false;
 	}
-	ahead.misses += misses;
-	ahead.vain -= std::min(ahead.vain, misses);
+	ahead->misses += misses;
+	ahead->vain -= std::min(ahead->vain, misses);
 
-	bool		looked_at = ItemPointerCompare(&inserted->tts_tid, &ahead.end) < 0 &&
-		ItemPointerGetBlockNumber(&inserted->tts_tid) >= ItemPointerGetBlockNumberNoCheck(&ahead.begin);
+	bool		looked_at = ItemPointerCompare(&inserted->tts_tid, &ahead->end) < 0 &&
+		ItemPointerGetBlockNumber(&inserted->tts_tid) >= ItemPointerGetBlockNumberNoCheck(&ahead->begin);
 
-	if (ahead.misses < ahead.needed || ahead.vain > 0 || looked_at ||
+	if (ahead->misses < ahead->needed || ahead->vain > 0 || looked_at ||
 		!TransactionIdIsCurrentTransactionId(transaction_of(inserted)))
 		return false;
 
@@ -203,31 +257,30 @@ look_ahead(const Rule &rule, Relation referencing, Relation referenced, TupleTab
 	Probe		probe;
 
 	if (remember)
-		make_room_for_found_keys(rule);
+		make_room_for_found_keys(found);
 	begin_probe(&probe, &rule, referenced, GetTransactionSnapshot(), ProbeFor::Element, ProbeLock::KeyShare);
 	for (Datum value : values)
 	{
 		CHECK_FOR_INTERRUPTS();
-		if (remember && is_found_key(rule, value))
+		if (remember && is_found_key(found, rule, value))
 			continue;
 		if (!key_exists(&probe, value))
 			complete = false;
 		else if (remember)
-			remember_found_key(rule, value);
+			remember_found_key(found, rule, value);
 	}
 	end_probe(&probe);
 
-	ahead.found_epoch = found_epoch();
-	ahead.misses = 0;
-	ahead.needed = std::max(first_misses, gathered.rows / 2);
-	ahead.begin = inserted->tts_tid;
-	ahead.end = gathered.end;
-	ahead.transaction = transaction_of(inserted);
-	ahead.command = command_of(inserted);
-	ahead.complete = complete;
-	ahead.looked_up = values.size();
-	ahead.rows = gathered.rows;
-	ahead.used = 0;
+	ahead->misses = 0;
+	ahead->needed = std::max(first_misses, gathered.rows / 2);
+	ahead->begin = inserted->tts_tid;
+	ahead->end = gathered.end;
+	ahead->transaction = transaction_of(inserted);
+	ahead->command = command_of(inserted);
+	ahead->complete = complete;
+	ahead->looked_up = values.size();
+	ahead->rows = gathered.rows;
+	ahead->used = 0;
 	MemoryContextSwitchTo(saved);
 	MemoryContextDelete(memory);
 	return true;

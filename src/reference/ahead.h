@@ -24,13 +24,14 @@ namespace integrity
  * many of its elements are not among the found keys. Does something once in a
  * while, and then returns true: there are more found keys now.
  */
-bool		look_ahead(const Rule &rule, Relation referencing, Relation referenced, TupleTableSlot *inserted, size_t misses);
+bool		look_ahead(FoundKeys *found, const Rule &rule, Relation referencing, Relation referenced,
+					   TupleTableSlot *inserted, size_t misses);
 
 /*
- * Was every element of this row found when we looked ahead? Only before any
- * other command can have run, so command id and subtransaction are the same:
- * the keys are locked, and are there.
+ * Was every element of this row found when we looked ahead for this rule? It
+ * is asked before any other command can have run, so command id and
+ * subtransaction are the same: the keys are locked, and are there.
  */
-bool		was_found_ahead(const Rule &rule, TupleTableSlot *inserted);
+bool		was_found_ahead(Oid trigger, TupleTableSlot *inserted);
 
 } /* namespace integrity */

@@ -146,6 +146,13 @@ count_duplicates(const Rule &rule, Relation referencing, const Elements &element
 	return count;
 }
 
+/* Most rules refuse nothing but a reference without its key. */
+bool
+rejects_elements(const Rule &rule)
+{
+	return rule.options.reject_nulls || rule.options.reject_duplicates;
+}
+
 } /* namespace */
 
 Value
@@ -190,7 +197,7 @@ elements_of(const Rule &rule, Value value)
 void
 reject_elements(const Rule &rule, Relation referencing, Value value, Value old)
 {
-	if (value.isnull || !(rule.options.reject_nulls || rule.options.reject_duplicates))
+	if (value.isnull || !rejects_elements(rule))
 		return;
 
 	/* As with broken references: what was there before must not keep the row from being edited. */
@@ -236,9 +243,10 @@ lock_rule(Oid trigger, Relation *referenced)
 }
 
 std::span<Datum>
-without_found_keys(const Rule &rule, std::span<Datum> elements)
+without_found_keys(const FoundKeys *found, const Rule &rule, std::span<Datum> elements)
 {
-	auto		end = std::remove_if(elements.begin(), elements.end(), [&](Datum element) { return is_found_key(rule, element); });
+	auto		end = std::remove_if(elements.begin(), elements.end(),
+									 [&](Datum element) { return is_found_key(found, rule, element); });
 
 	return elements.first(static_cast<size_t>(end - elements.begin()));
 }
@@ -255,10 +263,12 @@ check_elements(const Rule &rule, Relation referencing, Relation referenced, std:
 	Probe		probe;
 
 	CommandCounterIncrement();
-	use_found_keys(rule);
-	elements = without_found_keys(rule, elements);
-	if (inserted && !elements.empty() && look_ahead(rule, referencing, referenced, inserted, elements.size()))
-		elements = was_found_ahead(rule, inserted) ? std::span<Datum>() : without_found_keys(rule, elements);
+
+	FoundKeys  *found = found_keys_of(rule);
+
+	elements = without_found_keys(found, rule, elements);
+	if (inserted && !elements.empty() && look_ahead(found, rule, referencing, referenced, inserted, elements.size()))
+		elements = was_found_ahead(rule.trigger, inserted) ? std::span<Datum>() : without_found_keys(found, rule, elements);
 	if (elements.empty())
 		return;
 
@@ -267,7 +277,7 @@ check_elements(const Rule &rule, Relation referencing, Relation referenced, std:
 	{
 		CHECK_FOR_INTERRUPTS();
 		if (key_exists(&probe, element))
-			remember_found_key(rule, element);
+			remember_found_key(found, rule, element);
 		else if (!(tolerance && tolerance->allows(tolerance->context, element)))
 			report_missing_key(rule, referencing, rule.referenced, element);
 	}
@@ -330,6 +340,12 @@ void
 check_row(Oid trigger, Relation referencing, TupleTableSlot *now, TupleTableSlot *before, const Tolerance *tolerance,
 		  void **passed)
 {
+	bool		found_ahead = before == nullptr && was_found_ahead(trigger, now);
+
+	/* The common case in a bulk insert. The keys are locked, and their table. */
+	if (found_ahead && !rejects_elements(*fetch_rule(trigger)))
+		return;
+
 	Relation	referenced;
 	const Rule *rule = lock_rule(trigger, &referenced);
 	const Layout &layout = rule->compare.element;
@@ -341,7 +357,6 @@ check_row(Oid trigger, Relation referencing, TupleTableSlot *now, TupleTableSlot
 	{
 		/* Needs a pin on the buffer, which the slot holds, and takes the lock itself. */
 		bool		superseded = !table_tuple_satisfies_snapshot(referencing, now, SnapshotSelf);
-		bool		found_ahead = !before && !superseded && was_found_ahead(*rule, now);
 		std::span<Datum> added = found_ahead ? std::span<Datum>() : added_elements(*rule, value, old);
 
 		if (superseded)

@@ -46,7 +46,11 @@ compare_images(Datum a, Datum b, const Layout &layout)
 inline std::span<Datum>
 sort_distinct(std::span<Datum> values, const Layout &layout)
 {
-	std::sort(values.begin(), values.end(), [&](Datum a, Datum b) { return compare_images(a, b, layout) < 0; });
+	if (layout.byval)
+		std::sort(values.begin(), values.end());
+	else
+		std::sort(values.begin(), values.end(), [&](Datum a, Datum b) { return compare_images(a, b, layout) < 0; });
+
 	auto		end = std::unique(values.begin(), values.end(),
 								  [&](Datum a, Datum b) { return compare_images(a, b, layout) == 0; });
 

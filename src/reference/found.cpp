@@ -11,7 +11,7 @@ namespace
 
 constexpr size_t ways = 4;
 
-/* 16 kB in every session for good; what is larger, half a MB or 8 MB, goes at the end of the transaction. */
+/* 16 kB for each in every session for good; what is larger, half a MB or 8 MB, goes at the end of the transaction. */
 constexpr size_t few_sets = 128;
 constexpr size_t more_sets = 4096;
 constexpr size_t many_sets = 65536;
@@ -24,6 +24,8 @@ struct Slot
 	char		bytes[27];
 };
 
+} /* namespace */
+
 struct FoundKeys
 {
 	Oid			trigger;
@@ -33,42 +35,56 @@ struct FoundKeys
 	uint64		epochs;			/* the same without going round */
 	uint32		turn;			/* which way of a full set is given up next */
 	size_t		given_up;		/* how many were, since the slots were made */
-	bool		has_callbacks;
 	size_t		sets;
 	Slot	   *slots;			/* sets * ways of them, made when first needed */
 };
 
-FoundKeys	found;
+namespace
+{
+
+FoundKeys	remembered[rules_remembered];
+int			next_place;			/* the one to be given up next */
+bool		has_callbacks;
 
 void
-forget()
+forget(FoundKeys *found)
 {
-	found.trigger = InvalidOid;
-	found.epochs++;
-	if (++found.epoch != 0)
+	found->trigger = InvalidOid;
+	found->epochs++;
+	if (++found->epoch != 0)
 		return;
 	/* It has gone round: slots of four billion commands ago would look new. */
-	if (found.slots)
-		memset(static_cast<void *>(found.slots), 0, sizeof(Slot) * found.sets * ways);
-	found.epoch = 1;
+	if (found->slots)
+		memset(static_cast<void *>(found->slots), 0, sizeof(Slot) * found->sets * ways);
+	found->epoch = 1;
 }
 
 void
-allocate(size_t sets)
+allocate(FoundKeys *found, size_t sets)
 {
-	found.slots = static_cast<Slot *>(MemoryContextAllocZero(TopMemoryContext, sizeof(Slot) * sets * ways));
-	found.sets = sets;
-	found.given_up = 0;
+	found->slots = static_cast<Slot *>(MemoryContextAllocZero(TopMemoryContext, sizeof(Slot) * sets * ways));
+	found->sets = sets;
+	found->given_up = 0;
 }
 
-/* What was remembered is forgotten. */
 void
-make_room(size_t sets)
+release(FoundKeys *found)
 {
-	pfree(found.slots);
-	found.slots = nullptr;
-	found.sets = 0;				/* for the end of the transaction, should there be no memory */
-	allocate(sets);
+	pfree(found->slots);
+	found->slots = nullptr;
+	found->sets = 0;
+}
+
+/* What was remembered is forgotten. Should there be no memory, there are no slots until the next command. */
+void
+make_room(FoundKeys *found, size_t sets)
+{
+	Oid			trigger = found->trigger;
+
+	release(found);
+	found->trigger = InvalidOid;
+	allocate(found, sets);
+	found->trigger = trigger;
 }
 
 void
@@ -76,12 +92,11 @@ at_transaction_end(XactEvent event, void *)
 {
 	if (event != XACT_EVENT_COMMIT && event != XACT_EVENT_ABORT && event != XACT_EVENT_PREPARE)
 		return;
-	forget();
-	if (found.sets > few_sets)
+	for (FoundKeys &found : remembered)
 	{
-		pfree(found.slots);
-		found.slots = nullptr;
-		found.sets = 0;
+		forget(&found);
+		if (found.sets > few_sets)
+			release(&found);
 	}
 }
 
@@ -89,7 +104,23 @@ void
 at_subtransaction_end(SubXactEvent event, SubTransactionId, SubTransactionId, void *)
 {
 	if (event == SUBXACT_EVENT_ABORT_SUB)
-		forget();
+		for (FoundKeys &found : remembered)
+			forget(&found);
+}
+
+/* The place of this rule, or one for it. */
+FoundKeys *
+place_for(Oid trigger)
+{
+	auto		is_of = [&](Oid which) { return [=](const FoundKeys &found) { return found.trigger == which; }; };
+	auto		end = remembered + rules_remembered;
+	auto		place = std::find_if(remembered, end, is_of(trigger));
+
+	if (place == end)
+		place = std::find_if(remembered, end, is_of(InvalidOid));
+	if (place == end)
+		place = remembered + next_place++ % rules_remembered;
+	return place;
 }
 
 /* The bytes of an element, if they fit into a slot. */
@@ -107,91 +138,109 @@ image_of_element(const Rule &rule, const Datum &element)
 }
 
 Slot *
-set_of(std::string_view image)
+set_of(const FoundKeys *found, std::string_view image)
 {
 	uint32		hash = hash_bytes(reinterpret_cast<const unsigned char *>(image.data()), static_cast<int>(image.size()));
 
-	return found.slots + hash % found.sets * ways;
+	return found->slots + hash % found->sets * ways;
 }
 
 bool
-holds(const Slot &slot, std::string_view image)
+holds(const FoundKeys *found, const Slot &slot, std::string_view image)
 {
-	return slot.epoch == found.epoch && slot.length == image.size() && memcmp(slot.bytes, image.data(), image.size()) == 0;
+	return slot.epoch == found->epoch && slot.length == image.size() && memcmp(slot.bytes, image.data(), image.size()) == 0;
 }
 
 } /* namespace */
 
-void
-use_found_keys(const Rule &rule)
+FoundKeys *
+current_found_keys(Oid trigger)
 {
 	CommandId	command = GetCurrentCommandId(false);
 
-	if (found.trigger == rule.trigger && found.generation == rule_generation() && found.command == command)
-		return;
-	if (!found.has_callbacks)
+	for (FoundKeys &found : remembered)
+		if (found.trigger == trigger && found.command == command && found.generation == rule_generation())
+			return &found;
+	return nullptr;
+}
+
+FoundKeys *
+found_keys_of(const Rule &rule)
+{
+	FoundKeys  *found = current_found_keys(rule.trigger);
+
+	if (found)
+		return found;
+	if (!has_callbacks)
 	{
 		RegisterXactCallback(at_transaction_end, nullptr);
 		RegisterSubXactCallback(at_subtransaction_end, nullptr);
-		found.has_callbacks = true;
+		has_callbacks = true;
 	}
-	if (found.slots == nullptr)
-		allocate(few_sets);
-	forget();
-	found.trigger = rule.trigger;
-	found.generation = rule_generation();
-	found.command = command;
+	found = place_for(rule.trigger);
+	forget(found);
+	if (found->slots == nullptr)
+		allocate(found, few_sets);
+	found->trigger = rule.trigger;
+	found->generation = rule_generation();
+	found->command = GetCurrentCommandId(false);
+	return found;
 }
 
 bool
-is_found_key(const Rule &rule, Datum element)
+is_found_key(const FoundKeys *found, const Rule &rule, Datum element)
 {
 	std::string_view image = image_of_element(rule, element);
 
-	if (image.empty())
+	if (image.empty() || found->trigger != rule.trigger)
 		return false;
 
-	const Slot *set = set_of(image);
+	const Slot *set = set_of(found, image);
 
-	return std::any_of(set, set + ways, [&](const Slot &slot) { return holds(slot, image); });
+	return std::any_of(set, set + ways, [&](const Slot &slot) { return holds(found, slot, image); });
 }
 
 void
-remember_found_key(const Rule &rule, Datum element)
+remember_found_key(FoundKeys *found, const Rule &rule, Datum element)
 {
 	std::string_view image = image_of_element(rule, element);
 
-	if (image.empty())
+	/* A cast or a comparison may have run commands, and they have forgotten all. */
+	if (image.empty() || found->trigger != rule.trigger)
 		return;
 
-	Slot	   *set = set_of(image);
-	Slot	   *slot = std::find_if(set, set + ways, [&](const Slot &each) { return each.epoch != found.epoch; });
+	Slot	   *set = set_of(found, image);
+	Slot	   *slot = std::find_if(set, set + ways, [&](const Slot &each) { return each.epoch != found->epoch; });
 
-	if (slot == set + ways && ++found.given_up > few_sets && found.sets == few_sets)
+	if (slot == set + ways && ++found->given_up > few_sets && found->sets == few_sets)
 	{
-		make_room(more_sets);
-		slot = set_of(image);
+		make_room(found, more_sets);
+		slot = set_of(found, image);
 	}
 	else if (slot == set + ways)
-		slot = set + found.turn++ % ways;
-	slot->epoch = found.epoch;
+		slot = set + found->turn++ % ways;
+	slot->epoch = found->epoch;
 	slot->length = static_cast<uint8>(image.size());
 	memcpy(slot->bytes, image.data(), image.size());
 }
 
 uint64
-found_epoch()
+found_epoch(const FoundKeys *found)
 {
-	return found.epochs;
+	return found->epochs;
+}
+
+int
+found_place(const FoundKeys *found)
+{
+	return static_cast<int>(found - remembered);
 }
 
 void
-make_room_for_found_keys(const Rule &rule)
+make_room_for_found_keys(FoundKeys *found)
 {
-	if (found.sets == many_sets)
-		return;
-	make_room(many_sets);
-	use_found_keys(rule);
+	if (found->sets != many_sets)
+		make_room(found, many_sets);
 }
 
 } /* namespace integrity */

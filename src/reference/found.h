@@ -10,6 +10,8 @@
  * when the command id moves (we may have deleted the key), when a
  * subtransaction is rolled back (its locks are gone), and at the end of the
  * transaction. It is a cache of bounded size: what does not fit is looked up.
+ * The triggers of several rules on one table take turns, row by row; so a few
+ * rules are remembered side by side.
  */
 #pragma once
 
@@ -18,17 +20,26 @@
 namespace integrity
 {
 
-/* Makes the memory that of this rule and the current command; what belongs to another one is forgotten. */
-void		use_found_keys(const Rule &rule);
+struct FoundKeys;
 
-/* Only after use_found_keys(), and as long as no other command can have run. */
-bool		is_found_key(const Rule &rule, Datum element);
-void		remember_found_key(const Rule &rule, Datum element);
+/* What was found for this rule by the current command; of an earlier one, all is forgotten. */
+FoundKeys  *found_keys_of(const Rule &rule);
+
+/* The same, or null if nothing was looked for yet. */
+FoundKeys  *current_found_keys(Oid trigger);
+
+/* Only as long as no other command can have run since. */
+bool		is_found_key(const FoundKeys *found, const Rule &rule, Datum element);
+void		remember_found_key(FoundKeys *found, const Rule &rule, Datum element);
 
 /* Another number for each command and rule, and whenever all was forgotten. */
-uint64		found_epoch();
+uint64		found_epoch(const FoundKeys *found);
+
+/* Which of them it is: what others keep beside it. */
+constexpr int rules_remembered = 4;
+int			found_place(const FoundKeys *found);
 
 /* More is to be remembered of this command than one row after the other. */
-void		make_room_for_found_keys(const Rule &rule);
+void		make_room_for_found_keys(FoundKeys *found);
 
 } /* namespace integrity */
