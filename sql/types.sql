@@ -331,6 +331,30 @@ DELETE FROM word WHERE id = 'A';                   -- 23503
 \echo :LAST_ERROR_SQLSTATE
 SELECT * FROM words;
 
+-- A cast in SQL that fails in a savepoint begins anew for the next row: up to 17 it would go on where it was left.
+CREATE TYPE frail AS (n int);
+CREATE FUNCTION frail_number(frail) RETURNS int LANGUAGE sql IMMUTABLE AS $$ SELECT 10 OPERATOR(pg_catalog./) $1.n $$;
+CREATE CAST (frail AS int) WITH FUNCTION frail_number(frail) AS IMPLICIT;
+CREATE TABLE frail_key (id int PRIMARY KEY);
+CREATE TABLE frail_ref (ids frail[]);
+SELECT integrity.add_reference('frail_ref', 'ids', 'frail_key');
+INSERT INTO frail_key VALUES (5), (10);
+BEGIN;
+INSERT INTO frail_ref VALUES (ARRAY[ROW(2)]::frail[]);
+SAVEPOINT failing;
+\set SHOW_CONTEXT never
+INSERT INTO frail_ref VALUES (ARRAY[ROW(0)]::frail[]);   -- 22012
+\echo :LAST_ERROR_SQLSTATE
+\set SHOW_CONTEXT errors
+ROLLBACK TO failing;
+INSERT INTO frail_ref VALUES (ARRAY[ROW(1)]::frail[]);
+INSERT INTO frail_ref VALUES (ARRAY[ROW(5)]::frail[]);   -- 23503: 2 is no key
+\echo :LAST_ERROR_SQLSTATE
+ROLLBACK TO failing;
+INSERT INTO frail_ref VALUES (ARRAY[ROW(2)]::frail[]);
+COMMIT;
+SELECT * FROM frail_ref;
+
 RESET search_path;
 DROP SCHEMA types CASCADE;
 RESET client_min_messages;

@@ -95,9 +95,9 @@ initialize()
 	control.entrysize = sizeof(ReferencedEntry);
 	HTAB	   *tables = hash_create("integrity referenced tables", 32, &control, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
 
-	CacheRegisterRelcacheCallback(on_relcache_invalidation, 0);
 	RegisterXactCallback(on_transaction_end, nullptr);
-	referenced_tables = tables; /* last: it marks the whole as done */
+	referenced_tables = tables; /* marks the whole as done; what follows needs it, and no memory */
+	CacheRegisterRelcacheCallback(on_relcache_invalidation, 0);
 }
 
 /* Keeps replaced memory until nobody can be looking at it any more. */

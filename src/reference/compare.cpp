@@ -97,6 +97,25 @@ call_cast(Oid function, Datum value)
 	return call_cast(&found, value);
 }
 
+/*
+ * A rule outlives the statement whose savepoint was rolled back. Up to 17 a
+ * function in SQL that was left by an error would go on from there at its next
+ * call, with a snapshot and tables that are gone; it has to begin anew. So does
+ * one that calls itself by way of the rows it writes.
+ */
+Datum
+cast_element(Comparison *compare, Datum element)
+{
+	if (compare->casting)
+		compare->cast_proc.fn_extra = nullptr;
+	compare->casting = true;
+
+	Datum		result = call_cast(&compare->cast_proc, element);
+
+	compare->casting = false;
+	return result;
+}
+
 bool
 resolve_comparison(Oid element_type, Oid key_type, Oid key_collation,
 				   Oid opfamily, Oid opcintype, Comparison *compare)

@@ -34,6 +34,7 @@ struct Comparison
 	FmgrInfo	order_key_key_proc;
 	FmgrInfo	order_element_key_proc;
 	FmgrInfo	cast_proc;		/* fn_oid is invalid where no cast is needed */
+	bool		casting;		/* cast_proc is being called, or was left by an error */
 };
 
 static_assert(Plain<Comparison>);
@@ -54,13 +55,14 @@ bool		resolve_comparison(Oid element_type, Oid key_type, Oid key_collation,
 /* The same with the key type's default btree operator class. */
 bool		resolve_default_comparison(Oid element_type, Oid key_type, Oid key_collation, Comparison *compare);
 
+/* Calls cast_proc, which may be kept from row to row. */
+Datum		cast_element(Comparison *compare, Datum element);
+
 /* The element as key_eq_element and order_element_key want it. */
 inline Datum
 as_key(Comparison &compare, Datum element)
 {
-	if (!OidIsValid(compare.cast_proc.fn_oid))
-		return element;
-	return call_cast(&compare.cast_proc, element);
+	return OidIsValid(compare.cast_proc.fn_oid) ? cast_element(&compare, element) : element;
 }
 
 /*

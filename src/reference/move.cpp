@@ -187,9 +187,10 @@ handle_moved(const GuardedRule &guarded, Relation rel, TupleTableSlot *old_row, 
 	}
 
 	const Note *note = find_note(RelationGetRelid(rel), guarded.key, old_key, layout);
+	Datum		new_key = note ? note->new_key : Datum{};	/* of the notes there may soon be more, elsewhere */
 
-	if (note && arrived_with(rule, note->new_key, old_row))
-		act_on_update(rule, old_key, note->new_key, false);
+	if (note && arrived_with(rule, new_key, old_row))
+		act_on_update(rule, old_key, new_key, false);
 	else if (is_referenced(rule, {&old_key, 1}))
 		ereport(ERROR,
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),

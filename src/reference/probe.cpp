@@ -212,7 +212,7 @@ search_index(Probe *probe, IndexScanDesc scan, Datum value)
 	index_rescan(scan, &scan_key, 1, nullptr, 0);
 }
 
-/* Is the key of the row in the slot equal to the value? */
+/* Is the key of the row in the slot equal to the value? By a copy of the function: see cast_element() about what errors leave. */
 bool
 slot_matches(Probe *probe, Datum value)
 {
@@ -221,8 +221,10 @@ slot_matches(Probe *probe, Datum value)
 	Datum		key = slot_getattr(probe->slot, attnum, &isnull);
 	FmgrInfo   *equal = probe->what == ProbeFor::Key ? &probe->compare->key_eq_key_proc :
 		&probe->compare->key_eq_element_proc;
+	FmgrInfo	own;
 
-	return !isnull && DatumGetBool(FunctionCall2Coll(equal, probe->compare->collation, key, value));
+	fmgr_info_copy(&own, equal, CurrentMemoryContext);
+	return !isnull && DatumGetBool(FunctionCall2Coll(&own, probe->compare->collation, key, value));
 }
 
 /*

@@ -157,7 +157,12 @@ sum_up_values(Target *target, MemoryContext context)
 	Oid			output;
 	bool		is_varlena;
 
-	order.compare = OidIsValid(cache->cmp_proc) ? &cache->cmp_proc_finfo : nullptr;
+	if (OidIsValid(cache->cmp_proc))
+	{
+		/* Of our own: a function that fails must not leave its state to whoever compares such values next. */
+		order.compare = static_cast<FmgrInfo *>(palloc(sizeof(FmgrInfo)));
+		fmgr_info_copy(order.compare, &cache->cmp_proc_finfo, work);
+	}
 	order.collation = target->matcher.compare.collation;
 	order.call = AllocSetContextCreate(work, "integrity comparison", ALLOCSET_DEFAULT_SIZES);
 	order.labels = AllocSetContextCreate(work, "integrity labels", ALLOCSET_DEFAULT_SIZES);
