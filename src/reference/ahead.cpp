@@ -216,10 +216,14 @@ was_found_ahead(Oid trigger, TupleTableSlot *inserted)
 
 	Ahead	   *ahead = &aheads[found_place(found)];
 
-	/* A row that was dead was not read. */
-	if (!ahead->complete || ahead->found_epoch != found_epoch(found) ||
-		ItemPointerCompare(&inserted->tts_tid, &ahead->end) >= 0 || ItemPointerCompare(&inserted->tts_tid, &ahead->begin) < 0 ||
-		command_of(inserted) != ahead->command || transaction_of(inserted) != ahead->transaction || !is_untouched(inserted))
+	if (!ahead->complete || ahead->found_epoch != found_epoch(found))
+		return false;
+	if (ItemPointerCompare(&inserted->tts_tid, &ahead->end) >= 0 || ItemPointerCompare(&inserted->tts_tid, &ahead->begin) < 0)
+		return false;
+	if (command_of(inserted) != ahead->command || transaction_of(inserted) != ahead->transaction)
+		return false;
+	/* One that was dead by then was not read. */
+	if (!is_untouched(inserted))
 		return false;
 	ahead->used++;
 	return true;

@@ -15,6 +15,7 @@ constexpr size_t ways = 4;
 constexpr size_t few_sets = 128;
 constexpr size_t more_sets = 4096;
 constexpr size_t many_sets = 65536;
+constexpr int most_with_many = 2;
 
 /* One element; it is there if the epoch is the current one. */
 struct Slot
@@ -239,8 +240,14 @@ found_place(const FoundKeys *found)
 void
 make_room_for_found_keys(FoundKeys *found)
 {
-	if (found->sets != many_sets)
+	bool		has_many = found->sets == many_sets;
+	auto		with_many = std::count_if(remembered, remembered + rules_remembered,
+										  [](const FoundKeys &each) { return each.sets == many_sets; });
+
+	if (!has_many && with_many < most_with_many)
 		make_room(found, many_sets);
+	else if (found->sets == few_sets)
+		make_room(found, more_sets);
 }
 
 } /* namespace integrity */

@@ -10,8 +10,8 @@
  * when the command id moves (we may have deleted the key), when a
  * subtransaction is rolled back (its locks are gone), and at the end of the
  * transaction. It is a cache of bounded size: what does not fit is looked up.
- * The triggers of several rules on one table take turns, row by row; so a few
- * rules are remembered side by side.
+ * The triggers of several rules on one table take turns, row by row, and so do
+ * those of several partitions; so a few of them are remembered side by side.
  */
 #pragma once
 
@@ -36,7 +36,7 @@ void		remember_found_key(FoundKeys *found, const Rule &rule, Datum element);
 uint64		found_epoch(const FoundKeys *found);
 
 /* Which of them it is: what others keep beside it. */
-constexpr int rules_remembered = 4;
+constexpr int rules_remembered = 16;
 int			found_place(const FoundKeys *found);
 
 /* More is to be remembered of this command than one row after the other. */
