@@ -32,7 +32,8 @@ constexpr size_t most_elements = 1000000;
 constexpr size_t most_copied_elements = 250000;
 
 /* So many of the last elements are known, and not gathered once more. */
-constexpr size_t recent_elements = 4096;
+constexpr int recent_bits = 12;
+constexpr size_t recent_elements = size_t{1} << recent_bits;
 
 /* More distinct keys than so many are not remembered one by one: they would hardly be found among so many. */
 constexpr size_t most_remembered = 100000;
@@ -66,29 +67,11 @@ struct Gathered
 	ItemPointerData end;		/* the first row that was not looked at */
 };
 
-/*
- * What was gathered lately, by what the hash of a value says. It only saves
- * sorting what is there again and again.
- */
+/* What was gathered lately, each where its hash says. It only saves sorting what is there again and again. */
 struct Recent
 {
-	const Layout &layout;
 	Datum	   *values;
 	bool	   *used;
-
-	/* Where this value is, or would have to be. */
-	size_t		place_of(Datum value) const
-	{
-		uint64		bits = value;
-
-		if (!layout.byval)
-		{
-			std::string_view image = image_of(value, layout);
-
-			bits = hash_bytes(reinterpret_cast<const unsigned char *>(image.data()), static_cast<int>(image.size()));
-		}
-		return static_cast<size_t>(bits * UINT64CONST(0x9E3779B97F4A7C15) >> 52) % recent_elements;
-	}
 };
 
 CommandId
@@ -120,7 +103,7 @@ gather(const Rule &rule, Relation referencing, TupleTableSlot *inserted, MemoryC
 	TupleTableSlot *slot = table_slot_create(referencing, nullptr);
 	MemoryContext per_row = AllocSetContextCreate(memory, "integrity row", ALLOCSET_DEFAULT_SIZES);
 	size_t		room = layout.byval ? most_elements : most_copied_elements;
-	Recent		recent = {layout, static_cast<Datum *>(MemoryContextAlloc(memory, sizeof(Datum) * recent_elements)),
+	Recent		recent = {static_cast<Datum *>(MemoryContextAlloc(memory, sizeof(Datum) * recent_elements)),
 						  static_cast<bool *>(MemoryContextAllocZero(memory, recent_elements))};
 	Gathered	gathered = {static_cast<Datum *>(MemoryContextAlloc(memory, sizeof(Datum) * room)), 0, 0, {}};
 	BlockNumber last_block = start;
@@ -158,7 +141,7 @@ gather(const Rule &rule, Relation referencing, TupleTableSlot *inserted, MemoryC
 		MemoryContextSwitchTo(memory);
 		for (Datum element : elements)
 		{
-			size_t		place = recent.place_of(element);
+			size_t		place = hash_of_image(element, layout) >> (64 - recent_bits);
 
 			if (recent.used[place] && compare_images(recent.values[place], element, layout) == 0)
 				continue;

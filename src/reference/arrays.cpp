@@ -209,12 +209,23 @@ PGDLLEXPORT Datum
 integrity_contains_any(PG_FUNCTION_ARGS)
 {
 	const KeySet &set = key_set(fcinfo);
+	const Layout &layout = set.compare->element;
 	ArrayType  *array = PG_GETARG_ARRAYTYPE_P(array_argument);
-	Elements	elements = take_apart(array, set.compare->element);
+	Packed		packed;
 	bool		found = false;
 
-	for (int i = 0; i < elements.count && !found; i++)
-		found = !elements.nulls[i] && contains(set, elements.values[i]);
+	if (packed_elements(array, layout, &packed))
+	{
+		for (size_t i = 0; i < packed.count && !found; i++)
+			found = contains(set, element_at(packed, i, layout));
+	}
+	else
+	{
+		Elements	elements = take_apart(array, layout);
+
+		for (int i = 0; i < elements.count && !found; i++)
+			found = !elements.nulls[i] && contains(set, elements.values[i]);
+	}
 	PG_FREE_IF_COPY(array, array_argument);
 	PG_RETURN_BOOL(found);
 }

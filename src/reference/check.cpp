@@ -38,35 +38,11 @@ same_stored(Relation rel, AttrNumber attnum, Value a, Value b)
 	return VARSIZE_ANY(left) == VARSIZE_ANY(right) && memcmp(left, right, VARSIZE_ANY(left)) == 0;
 }
 
-/* Elements of one fixed size, none of them null, as an array holds them. */
-struct Packed
-{
-	const char *data;
-	size_t		stride;
-	size_t		count;
-};
-
-/* False if they are of varying size, or one is null. The array is detoasted. */
-bool
-packed_elements(const Rule &rule, Value value, Packed *packed)
-{
-	const Layout &layout = rule.compare.element;
-
-	if (layout.len <= 0)
-		return false;
-
-	ArrayType  *array = DatumGetArrayTypeP(value.datum);
-
-	*packed = {ARR_DATA_PTR(array), static_cast<size_t>(att_align_nominal(layout.len, layout.align)),
-			   static_cast<size_t>(ArrayGetNItems(ARR_NDIM(array), ARR_DIMS(array)))};
-	return !ARR_HASNULL(array);
-}
-
 bool
 holds(const Packed &packed, Datum value, const Layout &layout)
 {
 	for (size_t i = 0; i < packed.count; i++)
-		if (compare_images(fetch_att(packed.data + i * packed.stride, layout.byval, layout.len), value, layout) == 0)
+		if (compare_images(element_at(packed, i, layout), value, layout) == 0)
 			return true;
 	return false;
 }
@@ -89,10 +65,13 @@ added_elements(const Rule &rule, Value value, Value old)
 	if (old.isnull || !rule.is_array)
 		return subtract(elements_of(rule, value), elements_of(rule, old), layout);
 
-	/* Once. */
-	value.datum = PointerGetDatum(DatumGetArrayTypeP(value.datum));
-	old.datum = PointerGetDatum(DatumGetArrayTypeP(old.datum));
-	if (!packed_elements(rule, value, &now) || !packed_elements(rule, old, &was))
+	/* Detoasted once. */
+	ArrayType  *array = DatumGetArrayTypeP(value.datum);
+	ArrayType  *old_array = DatumGetArrayTypeP(old.datum);
+
+	value.datum = PointerGetDatum(array);
+	old.datum = PointerGetDatum(old_array);
+	if (!packed_elements(array, layout, &now) || !packed_elements(old_array, layout, &was))
 		return subtract(elements_of(rule, value), elements_of(rule, old), layout);
 
 	size_t		shorter = std::min(now.count, was.count);
@@ -109,7 +88,7 @@ added_elements(const Rule &rule, Value value, Value old)
 
 	for (size_t i = begin; i < begin + count; i++)
 	{
-		Datum		element = fetch_att(now.data + i * now.stride, layout.byval, layout.len);
+		Datum		element = element_at(now, i, layout);
 
 		if (!holds(was, element, layout))
 			values[kept++] = element;

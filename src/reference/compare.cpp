@@ -187,17 +187,27 @@ sort_keys(std::span<Datum> keys, Comparison *compare)
 	}, compare);
 }
 
-/* Sorts "keys" in place; they must not be null. */
 KeySet
 make_key_set(Comparison *compare, std::span<Datum> keys)
 {
-	if (compare->same_image)
-		return {compare, sort_distinct(keys, compare->key)};
+	KeySet		set = {compare, keys, {}};
 
-	sort_keys(keys, compare);
-	auto		end = std::unique(keys.begin(), keys.end(), [&](Datum a, Datum b) { return compare_keys(compare, a, b) == 0; });
+	if (!compare->same_image)
+	{
+		sort_keys(keys, compare);
+		auto		end = std::unique(keys.begin(), keys.end(), [&](Datum a, Datum b) { return compare_keys(compare, a, b) == 0; });
 
-	return {compare, keys.first(static_cast<size_t>(end - keys.begin()))};
+		set.keys = keys.first(static_cast<size_t>(end - keys.begin()));
+		return set;
+	}
+
+	int			log2 = Sieve::log2_for(keys.size());
+
+	set.sieve.init(log2, static_cast<uint64 *>(palloc0(Sieve::bytes_for(log2))));
+	set.keys = sort_distinct(keys, compare->key);
+	for (Datum key : set.keys)
+		set.sieve.insert(key, compare->key);
+	return set;
 }
 
 bool
@@ -206,7 +216,7 @@ contains(const KeySet &set, Datum element)
 	Comparison &compare = *set.compare;
 
 	if (compare.same_image)
-		return contains_image(set.keys, element, compare.key);
+		return set.sieve.may_hold(element, compare.key) && contains_image(set.keys, element, compare.key);
 
 	Datum		value = as_key(compare, element);
 	size_t		low = 0;
@@ -236,6 +246,16 @@ take_apart(ArrayType *array, Layout layout)
 	deconstruct_array(array, ARR_ELEMTYPE(array), layout.len, layout.byval, layout.align,
 					  &elements.values, &elements.nulls, &elements.count);
 	return elements;
+}
+
+bool
+packed_elements(ArrayType *array, const Layout &layout, Packed *packed)
+{
+	if (layout.len <= 0 || ARR_HASNULL(array))
+		return false;
+	*packed = {ARR_DATA_PTR(array), static_cast<size_t>(att_align_nominal(layout.len, layout.align)),
+			   static_cast<size_t>(ArrayGetNItems(ARR_NDIM(array), ARR_DIMS(array)))};
+	return true;
 }
 
 } /* namespace integrity */

@@ -77,8 +77,10 @@ struct KeySet
 {
 	Comparison *compare;
 	std::span<Datum> keys;		/* sorted, distinct */
+	Sieve		sieve;			/* of the keys, if elements are compared by their bytes */
 };
 
+/* In the current memory context; "keys" is sorted. They must not be null. */
 KeySet		make_key_set(Comparison *compare, std::span<Datum> keys);
 bool		contains(const KeySet &set, Datum element);
 
@@ -91,5 +93,22 @@ struct Elements
 };
 
 Elements	take_apart(ArrayType *array, Layout layout);
+
+/* Elements of one fixed size, none of them null, as an array holds them. */
+struct Packed
+{
+	const char *data;
+	size_t		stride;
+	size_t		count;
+};
+
+inline Datum
+element_at(const Packed &packed, size_t at, const Layout &layout)
+{
+	return fetch_att(packed.data + at * packed.stride, layout.byval, layout.len);
+}
+
+/* False if they are of varying size, or one is null. */
+bool		packed_elements(ArrayType *array, const Layout &layout, Packed *packed);
 
 } /* namespace integrity */

@@ -42,6 +42,63 @@ compare_images(Datum a, Datum b, const Layout &layout)
 	return image_of(a, layout).compare(image_of(b, layout));
 }
 
+/* Values of the same bytes have the same hash; the high bits are the good ones. */
+inline uint64
+hash_of_image(Datum value, const Layout &layout)
+{
+	uint64		bits = layout.byval ? uint64{value} : uint64{std::hash<std::string_view>{}(image_of(value, layout))};
+
+	return bits * UINT64CONST(0x9e3779b97f4a7c15);
+}
+
+/*
+ * Says at once of most values that are not in a set that they are not: for
+ * each value that is in the set, the bit that its hash names is set.
+ */
+class Sieve
+{
+public:
+	/* The binary logarithm of how many bits a set of so many values wants: some sixteen for each, 8 MB at most. */
+	static int
+	log2_for(size_t count)
+	{
+		return std::clamp(static_cast<int>(std::bit_width(count)) + 4, 6, 26);
+	}
+
+	static size_t bytes_for(int log2) { return (size_t{1} << log2) / 8; }
+
+	/* "words" is bytes_for(log2) long, and zero. */
+	void
+	init(int log2, uint64 *words)
+	{
+		shift_ = 64 - log2;
+		words_ = words;
+	}
+
+	void
+	insert(Datum value, const Layout &layout)
+	{
+		uint64		bit = hash_of_image(value, layout) >> shift_;
+
+		words_[bit / 64] |= UINT64CONST(1) << (bit % 64);
+	}
+
+	/* False: it was not inserted. */
+	bool
+	may_hold(Datum value, const Layout &layout) const
+	{
+		uint64		bit = hash_of_image(value, layout) >> shift_;
+
+		return (words_[bit / 64] >> (bit % 64) & 1) != 0;
+	}
+
+private:
+	int			shift_;
+	uint64	   *words_;
+};
+
+static_assert(Plain<Sieve>);
+
 /* Sorts and drops what is there twice. */
 inline std::span<Datum>
 sort_distinct(std::span<Datum> values, const Layout &layout)
