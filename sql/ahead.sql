@@ -120,6 +120,11 @@ END $$;
 CREATE TRIGGER b_take AFTER INSERT ON loose FOR EACH ROW WHEN (NEW.n = 1000) EXECUTE FUNCTION take_quietly();
 INSERT INTO loose SELECT i, ARRAY[i] FROM generate_series(1, 2000) AS i;
 SELECT count(*) FROM loose;
+-- In the midst of an INSERT another row is updated: what was known of the rows that follow is known no more.
+ALTER TABLE loose ADD UNIQUE (n);
+INSERT INTO loose VALUES (1001, '{1}');
+INSERT INTO loose SELECT i, ARRAY[i] FROM generate_series(1, 2000) AS i ON CONFLICT (n) DO UPDATE SET ids = excluded.ids;
+SELECT count(*) FROM loose;
 -- To look ahead in vain costs little. A native foreign key moves the command id with each row, more rules than are remembered
 -- take turns, a trigger writes now and then: then keys are looked up once or twice for each row that refers to them, and not
 -- for all rows each time. Two rules do not disturb each other: of each, the 300 keys of the first row, and all 5,000 ahead.

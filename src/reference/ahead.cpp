@@ -190,8 +190,6 @@ is_untouched(TupleTableSlot *slot)
 bool
 was_found_ahead(Oid trigger, TupleTableSlot *inserted)
 {
-	CommandCounterIncrement();
-
 	const FoundKeys *found = current_found_keys(trigger);
 
 	if (found == nullptr)

@@ -8,6 +8,7 @@
  * the && operator, would make a delete of many keys a matter of seconds.
  */
 #include "compare.h"
+#include "selectivity.h"
 
 namespace integrity
 {
@@ -100,13 +101,7 @@ key_set(FunctionCallInfo fcinfo)
 	state->keys = static_cast<ArrayType *>(palloc(VARSIZE(keys)));
 	memcpy(state->keys, keys, VARSIZE(keys));
 
-	Elements	elements = take_apart(state->keys, state->compare.key);
-	size_t		count = 0;
-
-	for (int i = 0; i < elements.count; i++)
-		if (!elements.nulls[i])
-			elements.values[count++] = elements.values[i];
-	state->set = make_key_set(&state->compare, {elements.values, count});
+	state->set = make_key_set(&state->compare, present_elements(take_apart(state->keys, state->compare.key)));
 	state->has_set = true;
 	MemoryContextSwitchTo(saved);
 	return state->set;
@@ -302,8 +297,7 @@ integrity_contains_any_support(PG_FUNCTION_ARGS)
 
 		if (selectivity->is_join || !same_array_type(selectivity->args))
 			return Datum{};
-		selectivity->selectivity = restriction_selectivity(selectivity->root, OID_ARRAY_OVERLAP_OP, selectivity->args,
-														   selectivity->inputcollid, selectivity->varRelid);
+		selectivity->selectivity = overlap_selectivity(*selectivity);
 		PG_RETURN_POINTER(request);
 	}
 	if (IsA(request, SupportRequestIndexCondition))

@@ -151,15 +151,7 @@ present_elements(const Rule &rule, Value value)
 	if (value.isnull)
 		return {};
 	if (rule.is_array)
-	{
-		Elements	elements = take_apart(DatumGetArrayTypeP(value.datum), layout);
-		size_t		kept = 0;
-
-		for (int i = 0; i < elements.count; i++)
-			if (!elements.nulls[i])
-				elements.values[kept++] = elements.values[i];
-		return {elements.values, kept};
-	}
+		return present_elements(take_apart(DatumGetArrayTypeP(value.datum), layout));
 
 	auto	   *single = static_cast<Datum *>(palloc(sizeof(Datum)));
 
@@ -232,18 +224,14 @@ without_found_keys(const FoundKeys *found, const Rule &rule, std::span<Datum> el
 
 /*
  * The snapshot is the one that a native check's query gets: fresh under READ
- * COMMITTED, the transaction's otherwise, and it sees what this command and
- * the triggers before us have done.
+ * COMMITTED, the transaction's otherwise.
  */
 void
 check_elements(const Rule &rule, Relation referencing, Relation referenced, std::span<Datum> elements,
 			   TupleTableSlot *inserted, const Tolerance *tolerance)
 {
-	Probe		probe;
-
-	CommandCounterIncrement();
-
 	FoundKeys  *found = found_keys_of(rule);
+	Probe		probe;
 
 	elements = without_found_keys(found, rule, elements);
 	if (inserted && !elements.empty() && look_ahead(found, rule, referencing, referenced, inserted, elements.size()))
@@ -319,6 +307,9 @@ void
 check_row(Oid trigger, Relation referencing, TupleTableSlot *now, TupleTableSlot *before, const Tolerance *tolerance,
 		  void **passed)
 {
+	/* What this command and the triggers before us have done is to be seen. */
+	CommandCounterIncrement();
+
 	bool		found_ahead = before == nullptr && was_found_ahead(trigger, now);
 
 	/* The common case in a bulk insert. The keys are locked, and their table. */

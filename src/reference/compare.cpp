@@ -248,6 +248,17 @@ take_apart(ArrayType *array, Layout layout)
 	return elements;
 }
 
+std::span<Datum>
+present_elements(const Elements &elements)
+{
+	size_t		kept = 0;
+
+	for (int i = 0; i < elements.count; i++)
+		if (!elements.nulls[i])
+			elements.values[kept++] = elements.values[i];
+	return {elements.values, kept};
+}
+
 bool
 packed_elements(ArrayType *array, const Layout &layout, Packed *packed)
 {

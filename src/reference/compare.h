@@ -94,6 +94,9 @@ struct Elements
 
 Elements	take_apart(ArrayType *array, Layout layout);
 
+/* Without the nulls, in the same memory. */
+std::span<Datum> present_elements(const Elements &elements);
+
 /* Elements of one fixed size, none of them null, as an array holds them. */
 struct Packed
 {

@@ -33,7 +33,7 @@ struct FoundKeys
 	uint64		generation;		/* of the rule */
 	CommandId	command;
 	uint32		epoch;			/* 0 is no epoch */
-	uint64		epochs;			/* the same without going round */
+	uint64		number;			/* of the epoch, that no other one has */
 	uint32		turn;			/* which way of a full set is given up next */
 	size_t		given_up;		/* how many were, since the slots were made */
 	size_t		sets;
@@ -45,13 +45,14 @@ namespace
 
 FoundKeys	remembered[rules_remembered];
 int			next_place;			/* the one to be given up next */
+uint64		last_epoch;
 bool		has_callbacks;
 
 void
 forget(FoundKeys *found)
 {
 	found->trigger = InvalidOid;
-	found->epochs++;
+	found->number = ++last_epoch;
 	if (++found->epoch != 0)
 		return;
 	/* It has gone round: slots of four billion commands ago would look new. */
@@ -228,7 +229,7 @@ remember_found_key(FoundKeys *found, const Rule &rule, Datum element)
 uint64
 found_epoch(const FoundKeys *found)
 {
-	return found->epochs;
+	return found->number;
 }
 
 int
