@@ -8,7 +8,6 @@
  * the && operator, would make a delete of many keys a matter of seconds.
  */
 #include "compare.h"
-#include "selectivity.h"
 
 namespace integrity
 {
@@ -297,7 +296,8 @@ integrity_contains_any_support(PG_FUNCTION_ARGS)
 
 		if (selectivity->is_join || !same_array_type(selectivity->args))
 			return Datum{};
-		selectivity->selectivity = overlap_selectivity(*selectivity);
+		selectivity->selectivity = restriction_selectivity(selectivity->root, OID_ARRAY_OVERLAP_OP, selectivity->args,
+														   selectivity->inputcollid, selectivity->varRelid);
 		PG_RETURN_POINTER(request);
 	}
 	if (IsA(request, SupportRequestIndexCondition))
