@@ -242,7 +242,7 @@ look_ahead(FoundKeys *found, const Rule &rule, Relation referencing, Relation re
 	Probe		probe;
 
 	if (remember)
-		make_room_for_found_keys(found);
+		make_room_for_found_keys(found, values.size());
 	begin_probe(&probe, &rule, referenced, GetTransactionSnapshot(), ProbeFor::Element, ProbeLock::KeyShare);
 	for (Datum value : values)
 	{

@@ -20,20 +20,25 @@ namespace
 {
 
 /*
- * Are both stored the same? Compares what the row holds, be it compressed or
- * a pointer to the TOAST table, so that an array which an UPDATE left alone is
- * not even fetched.
+ * Has an UPDATE left the value alone, or taken it away? Compares what the rows
+ * hold, be it compressed or a pointer to the TOAST table, so that an array
+ * which an UPDATE left alone is not even fetched. Which column it is stays the
+ * same as long as its table is locked, so the referenced one need not be.
  */
 bool
-same_stored(Relation rel, AttrNumber attnum, Value a, Value b)
+adds_nothing(const Rule &rule, Relation referencing, TupleTableSlot *now, TupleTableSlot *before)
 {
-	Form_pg_attribute att = TupleDescAttr(RelationGetDescr(rel), attnum - 1);
+	Form_pg_attribute att = TupleDescAttr(RelationGetDescr(referencing), rule.column - 1);
+	Value		value = column_of(now, rule.column);
+	Value		old = column_of(before, rule.column);
 
+	if (value.isnull || old.isnull)
+		return value.isnull;
 	if (att->attlen != -1)
-		return datumIsEqual(a.datum, b.datum, att->attbyval, att->attlen);
+		return datumIsEqual(value.datum, old.datum, att->attbyval, att->attlen);
 
-	const auto *left = reinterpret_cast<const char *>(a.datum);
-	const auto *right = reinterpret_cast<const char *>(b.datum);
+	const auto *left = reinterpret_cast<const char *>(value.datum);
+	const auto *right = reinterpret_cast<const char *>(old.datum);
 
 	return VARSIZE_ANY(left) == VARSIZE_ANY(right) && memcmp(left, right, VARSIZE_ANY(left)) == 0;
 }
@@ -307,6 +312,9 @@ void
 check_row(Oid trigger, Relation referencing, TupleTableSlot *now, TupleTableSlot *before, const Tolerance *tolerance,
 		  void **passed)
 {
+	if (before && adds_nothing(*fetch_rule(trigger), referencing, now, before))
+		return;
+
 	/* What this command and the triggers before us have done is to be seen. */
 	CommandCounterIncrement();
 
@@ -323,7 +331,7 @@ check_row(Oid trigger, Relation referencing, TupleTableSlot *now, TupleTableSlot
 	Value		old = before ? column_of(before, rule->column) : Value{0, true};
 	TupleTableSlot *live = nullptr;
 
-	if (!value.isnull && (old.isnull || !same_stored(referencing, rule->column, value, old)))
+	if (!value.isnull)
 	{
 		/* Needs a pin on the buffer, which the slot holds, and takes the lock itself. */
 		bool		superseded = !table_tuple_satisfies_snapshot(referencing, now, SnapshotSelf);

@@ -239,16 +239,15 @@ found_place(const FoundKeys *found)
 }
 
 void
-make_room_for_found_keys(FoundKeys *found)
+make_room_for_found_keys(FoundKeys *found, size_t count)
 {
-	bool		has_many = found->sets == many_sets;
 	auto		with_many = std::count_if(remembered, remembered + rules_remembered,
 										  [](const FoundKeys &each) { return each.sets == many_sets; });
+	size_t		wanted = count * 2 <= few_sets * ways ? few_sets :
+		count * 2 <= more_sets * ways || with_many >= most_with_many ? more_sets : many_sets;
 
-	if (!has_many && with_many < most_with_many)
-		make_room(found, many_sets);
-	else if (found->sets == few_sets)
-		make_room(found, more_sets);
+	if (found->sets < wanted)
+		make_room(found, wanted);
 }
 
 } /* namespace integrity */

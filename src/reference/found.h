@@ -39,7 +39,7 @@ uint64		found_epoch(const FoundKeys *found);
 constexpr int rules_remembered = 16;
 int			found_place(const FoundKeys *found);
 
-/* More is to be remembered of this command than one row after the other. */
-void		make_room_for_found_keys(FoundKeys *found);
+/* So many keys are to be remembered of this command, on top of what one row after the other brings. */
+void		make_room_for_found_keys(FoundKeys *found, size_t count);
 
 } /* namespace integrity */
