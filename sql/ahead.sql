@@ -120,6 +120,27 @@ END $$;
 CREATE TRIGGER b_take AFTER INSERT ON loose FOR EACH ROW WHEN (NEW.n = 1000) EXECUTE FUNCTION take_quietly();
 INSERT INTO loose SELECT i, ARRAY[i] FROM generate_series(1, 2000) AS i;
 SELECT count(*) FROM loose;
+-- A row that a rolled back savepoint has deleted carries another number for its command, which may be that of a command to come.
+CREATE TABLE pad (n integer);
+CREATE FUNCTION check_now(i integer) RETURNS integer LANGUAGE plpgsql AS $$
+BEGIN
+  IF i = 1 THEN SET CONSTRAINTS ALL IMMEDIATE; RETURN 1; END IF;
+  RETURN 9999;
+END $$;
+TRUNCATE late;
+BEGIN;
+INSERT INTO late SELECT i, ARRAY[i] FROM generate_series(1, 600) AS i;
+INSERT INTO pad VALUES (1);
+INSERT INTO pad VALUES (2);
+SAVEPOINT s; DELETE FROM pad; ROLLBACK TO s;
+SAVEPOINT s; DELETE FROM pad; ROLLBACK TO s;
+SAVEPOINT s; DELETE FROM pad; ROLLBACK TO s;
+SAVEPOINT s; DELETE FROM pad; ROLLBACK TO s;
+SAVEPOINT s; DELETE FROM late; ROLLBACK TO s;
+SELECT DISTINCT cmin FROM late;
+INSERT INTO late SELECT i, ARRAY[check_now(i)] FROM generate_series(1, 3) AS i;
+COMMIT;
+SELECT count(*) FROM late;
 -- In the midst of an INSERT another row is updated: what was known of the rows that follow is known no more.
 ALTER TABLE loose ADD UNIQUE (n);
 INSERT INTO loose VALUES (1001, '{1}');
@@ -156,6 +177,10 @@ SELECT integrity.add_reference('beside_trigger', 'ids', 'key');
 CREATE TRIGGER note AFTER INSERT ON beside_trigger FOR EACH ROW WHEN (NEW.n % 4 = 0) EXECUTE FUNCTION note();
 SELECT look_ups('key_pkey', 'INSERT INTO beside_trigger SELECT * FROM long') < 2 * 30000 AS beside_trigger;
 
+-- A table that refers to itself: what is found ahead are rows that are still to be checked, and they are locked by then.
+CREATE TABLE self (id integer PRIMARY KEY, ids integer[]);
+SELECT integrity.add_reference('self', 'ids', 'self');
+SELECT look_ups('self_pkey', 'INSERT INTO self SELECT i, ARRAY[1 + i % 110000] FROM generate_series(1, 110000) AS i') < 110000 + 1000 AS self;
 -- Few rows with many elements lie in one block, and not all of them are looked at together.
 CREATE TABLE many (id uuid PRIMARY KEY);
 INSERT INTO many SELECT lpad(i::text, 32, '0')::uuid FROM generate_series(1, 110000) AS i;

@@ -74,20 +74,24 @@ struct Recent
 	bool	   *used;
 };
 
-CommandId
-command_of(TupleTableSlot *slot)
+/* The header of a row in its page; null if it is kept in another way. */
+HeapTupleHeader
+header_of(TupleTableSlot *slot)
 {
-	bool		isnull;
+	bool		should_free;
 
-	return DatumGetCommandId(slot_getsysattr(slot, MinCommandIdAttributeNumber, &isnull));
+	return TTS_IS_BUFFERTUPLE(slot) ? ExecFetchSlotHeapTuple(slot, false, &should_free)->t_data : nullptr;
 }
 
-TransactionId
-transaction_of(TupleTableSlot *slot)
+/*
+ * Was the row inserted by this command? One that has a combo command id does
+ * not tell, and one that is the new version of an older row was not.
+ */
+bool
+was_inserted_by(HeapTupleHeader header, TransactionId transaction, CommandId command)
 {
-	bool		isnull;
-
-	return DatumGetTransactionId(slot_getsysattr(slot, MinTransactionIdAttributeNumber, &isnull));
+	return header && (header->t_infomask & (HEAP_COMBOCID | HEAP_UPDATED)) == 0 &&
+		HeapTupleHeaderGetRawXmin(header) == transaction && HeapTupleHeaderGetRawCommandId(header) == command;
 }
 
 /* The elements of the rows from this one on. By-reference values are copied. */
@@ -98,8 +102,8 @@ gather(const Rule &rule, Relation referencing, TupleTableSlot *inserted, MemoryC
 	BlockNumber start = ItemPointerGetBlockNumber(&inserted->tts_tid);
 	BlockNumber blocks = RelationGetNumberOfBlocks(referencing);
 	BlockNumber end = blocks - start > most_blocks ? start + most_blocks : blocks;
-	TransactionId transaction = transaction_of(inserted);
-	CommandId	command = command_of(inserted);
+	TransactionId transaction = HeapTupleHeaderGetRawXmin(header_of(inserted));
+	CommandId	command = HeapTupleHeaderGetRawCommandId(header_of(inserted));
 	TupleTableSlot *slot = table_slot_create(referencing, nullptr);
 	MemoryContext per_row = AllocSetContextCreate(memory, "integrity row", ALLOCSET_DEFAULT_SIZES);
 	size_t		room = layout.byval ? most_elements : most_copied_elements;
@@ -120,7 +124,7 @@ gather(const Rule &rule, Relation referencing, TupleTableSlot *inserted, MemoryC
 
 		BlockNumber block = ItemPointerGetBlockNumber(&slot->tts_tid);
 
-		if (transaction_of(slot) != transaction || command_of(slot) != command)
+		if (!was_inserted_by(header_of(slot), transaction, command))
 		{
 			if (block - last_block <= most_others)
 				continue;
@@ -176,19 +180,10 @@ begin_epoch(Ahead *ahead, uint64 epoch)
 	ahead->transaction = transaction;
 }
 
-/* Nobody has deleted, updated or even locked this row since it was inserted. */
-bool
-is_untouched(TupleTableSlot *slot)
-{
-	bool		isnull;
-
-	return !TransactionIdIsValid(DatumGetTransactionId(slot_getsysattr(slot, MaxTransactionIdAttributeNumber, &isnull)));
-}
-
 } /* namespace */
 
 bool
-was_found_ahead(Oid trigger, TupleTableSlot *inserted)
+was_found_ahead(Oid trigger, Relation referencing, TupleTableSlot *inserted)
 {
 	const FoundKeys *found = current_found_keys(trigger);
 
@@ -201,10 +196,14 @@ was_found_ahead(Oid trigger, TupleTableSlot *inserted)
 		return false;
 	if (ItemPointerCompare(&inserted->tts_tid, &ahead->end) >= 0 || ItemPointerCompare(&inserted->tts_tid, &ahead->begin) < 0)
 		return false;
-	if (command_of(inserted) != ahead->command || transaction_of(inserted) != ahead->transaction)
+
+	HeapTupleHeader header = header_of(inserted);
+
+	if (!was_inserted_by(header, ahead->transaction, ahead->command))
 		return false;
-	/* One that was dead by then was not read. */
-	if (!is_untouched(inserted))
+	/* One that was dead by then was not read. Only a rollback could have revived it, and ended the epoch. */
+	if (TransactionIdIsValid(HeapTupleHeaderGetRawXmax(header)) &&
+		!table_tuple_satisfies_snapshot(referencing, inserted, SnapshotSelf))
 		return false;
 	ahead->used++;
 	return true;
@@ -229,10 +228,17 @@ look_ahead(FoundKeys *found, const Rule &rule, Relation referencing, Relation re
 	bool		looked_at = ItemPointerCompare(&inserted->tts_tid, &ahead->end) < 0 &&
 		ItemPointerGetBlockNumber(&inserted->tts_tid) >= ItemPointerGetBlockNumberNoCheck(&ahead->begin);
 
-	if (ahead->misses < ahead->needed || ahead->vain > 0 || looked_at ||
-		!TransactionIdIsCurrentTransactionId(transaction_of(inserted)))
+	if (ahead->misses < ahead->needed || ahead->vain > 0 || looked_at)
 		return false;
 
+	/* Its command has ended, since its events fire: there will be no more rows of it. */
+	HeapTupleHeader header = header_of(inserted);
+
+	if (header == nullptr || !TransactionIdIsCurrentTransactionId(HeapTupleHeaderGetRawXmin(header)) ||
+		!was_inserted_by(header, HeapTupleHeaderGetRawXmin(header), HeapTupleHeaderGetRawCommandId(header)))
+		return false;
+
+	const uint64 epoch = found_epoch(found);
 	MemoryContext memory = AllocSetContextCreate(CurrentMemoryContext, "integrity look-ahead", ALLOCSET_DEFAULT_SIZES);
 	MemoryContext saved = MemoryContextSwitchTo(memory);
 	Gathered	gathered = gather(rule, referencing, inserted, memory);
@@ -260,9 +266,9 @@ look_ahead(FoundKeys *found, const Rule &rule, Relation referencing, Relation re
 	ahead->needed = std::max(first_misses, gathered.rows / 2);
 	ahead->begin = inserted->tts_tid;
 	ahead->end = gathered.end;
-	ahead->transaction = transaction_of(inserted);
-	ahead->command = command_of(inserted);
-	ahead->complete = complete;
+	ahead->transaction = HeapTupleHeaderGetRawXmin(header);
+	ahead->command = HeapTupleHeaderGetRawCommandId(header);
+	ahead->complete = complete && epoch == found_epoch(found);	/* no cast or comparison has run commands of its own */
 	ahead->looked_up = values.size();
 	ahead->rows = gathered.rows;
 	ahead->used = 0;

@@ -100,19 +100,31 @@ call_cast(Oid function, Datum value)
 /*
  * A rule outlives the statement whose savepoint was rolled back. Up to 17 a
  * function in SQL that was left by an error would go on from there at its next
- * call, with a snapshot and tables that are gone; it has to begin anew. So does
- * one that calls itself by way of the rows it writes.
+ * call, with a snapshot and tables that are gone; it has to begin anew. One
+ * that calls itself, by way of rows that it writes, must not share its state.
  */
 Datum
 cast_element(Comparison *compare, Datum element)
 {
-	if (compare->casting)
+	LocalTransactionId transaction = pg::local_transaction();
+	FmgrInfo	own;
+
+	if (compare->casting == transaction && SubTransactionIsActive(compare->casting_in))
+	{
+		fmgr_info_copy(&own, &compare->cast_proc, CurrentMemoryContext);
+		return call_cast(&own, element);
+	}
+	if (compare->casting != InvalidLocalTransactionId)
+	{
 		compare->cast_proc.fn_extra = nullptr;
-	compare->casting = true;
+		MemoryContextReset(compare->cast_memory);
+	}
+	compare->casting = transaction;
+	compare->casting_in = GetCurrentSubTransactionId();
 
 	Datum		result = call_cast(&compare->cast_proc, element);
 
-	compare->casting = false;
+	compare->casting = InvalidLocalTransactionId;
 	return result;
 }
 
@@ -156,7 +168,10 @@ resolve_comparison(Oid element_type, Oid key_type, Oid key_collation,
 	fmgr_info(get_opfamily_proc(opfamily, opcintype, opcintype, BTORDER_PROC), &compare->order_key_key_proc);
 	fmgr_info(order_element, &compare->order_element_key_proc);
 	if (OidIsValid(cast_function))
-		fmgr_info(cast_function, &compare->cast_proc);
+	{
+		compare->cast_memory = AllocSetContextCreate(CurrentMemoryContext, "integrity cast", ALLOCSET_SMALL_SIZES);
+		fmgr_info_cxt(cast_function, &compare->cast_proc, compare->cast_memory);
+	}
 	return true;
 }
 

@@ -34,7 +34,9 @@ struct Comparison
 	FmgrInfo	order_key_key_proc;
 	FmgrInfo	order_element_key_proc;
 	FmgrInfo	cast_proc;		/* fn_oid is invalid where no cast is needed */
-	bool		casting;		/* cast_proc is being called, or was left by an error */
+	MemoryContext cast_memory;	/* of what it keeps */
+	LocalTransactionId casting;	/* it is being called, or was left by an error, in this transaction; 0: neither */
+	SubTransactionId casting_in;
 };
 
 static_assert(Plain<Comparison>);

@@ -42,13 +42,44 @@ compare_images(Datum a, Datum b, const Layout &layout)
 	return image_of(a, layout).compare(image_of(b, layout));
 }
 
-/* Values of the same bytes have the same hash; the high bits are the good ones. */
+/* Spreads the bits over the high ones. */
+inline uint64
+spread(uint64 bits)
+{
+	return bits * UINT64CONST(0x9e3779b97f4a7c15);
+}
+
+/*
+ * Bytes that are the same have the same hash; the high bits are the good ones.
+ * A word at a time, which is several times as fast as the server's
+ * hash_bytes(). std::hash would need the C++ library.
+ */
+inline uint64
+hash_of_bytes(std::string_view bytes)
+{
+	const char *at = bytes.data();
+	size_t		left = bytes.size();
+	uint64		hash = left;
+	uint64		word;
+
+	for (; left >= sizeof(word); at += sizeof(word), left -= sizeof(word))
+	{
+		memcpy(&word, at, sizeof(word));
+		hash = spread(hash ^ word);
+		hash ^= hash >> 32;
+	}
+	word = 0;
+	if (left > 0)
+		memcpy(&word, at, left);
+	hash = spread(hash ^ word);
+	return spread(hash ^ (hash >> 32));
+}
+
+/* The same of a value. */
 inline uint64
 hash_of_image(Datum value, const Layout &layout)
 {
-	uint64		bits = layout.byval ? uint64{value} : uint64{std::hash<std::string_view>{}(image_of(value, layout))};
-
-	return bits * UINT64CONST(0x9e3779b97f4a7c15);
+	return layout.byval ? spread(value) : hash_of_bytes(image_of(value, layout));
 }
 
 /*

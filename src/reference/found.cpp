@@ -44,7 +44,7 @@ namespace
 {
 
 FoundKeys	remembered[rules_remembered];
-int			next_place;			/* the one to be given up next */
+uint32		next_place;			/* the one to be given up next */
 uint64		last_epoch;
 bool		has_callbacks;
 
@@ -121,7 +121,7 @@ place_for(Oid trigger)
 	if (place == end)
 		place = std::find_if(remembered, end, is_of(InvalidOid));
 	if (place == end)
-		place = remembered + next_place++ % rules_remembered;
+		place = remembered + next_place++ % uint32{rules_remembered};
 	return place;
 }
 

@@ -106,7 +106,8 @@ count_rows(TableScanDesc scan, TupleTableSlot *slot, std::span<Counted> rules, p
 bool
 count_leaf(Relation leaf, Snapshot snapshot, std::span<Counted> rules)
 {
-	int			workers = workers_for(leaf, rules);
+	bool		safe = std::all_of(rules.begin(), rules.end(), [](const Counted &rule) { return rule.look.matcher->parallel_safe; });
+	int			workers = safe ? workers_for(leaf) : 0;
 
 	if (workers > 0)
 		return count_in_parallel(leaf, snapshot, rules, workers) != Stopped::Full;

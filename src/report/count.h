@@ -51,7 +51,6 @@ enum class Stopped : uint8
 
 /* "stop" is set by another process that has stopped, or null. */
 Stopped		count_rows(TableScanDesc scan, TupleTableSlot *slot, std::span<Counted> rules, pg_atomic_uint32 *stop);
-int			workers_for(Relation leaf, std::span<const Counted> rules);
 Stopped		count_in_parallel(Relation leaf, Snapshot snapshot, std::span<Counted> rules, int workers);
 
 } /* namespace integrity */

@@ -27,6 +27,16 @@ struct ImageEntry
 	uint32		length;			/* of the bytes, without header or closing zero */
 };
 
+/*
+ * Where an entry is, and its hash: to look at the entry itself means to wait
+ * for memory once more.
+ */
+struct ImageSlot
+{
+	uint32		at;				/* 0, or 1 + the offset of an entry in units of MAXIMUM_ALIGNOF */
+	uint32		hash;
+};
+
 /* Sets may take gigabytes, and whoever waits for one may want to cancel: memcpy() and memset() that let go now and then. */
 inline constexpr size_t piece_size = 16 << 20;
 
@@ -72,9 +82,9 @@ public:
 	{
 		*this = ImageSet{};
 		layout_ = layout;
-		slots_ = reinterpret_cast<uint32 *>(memory);
+		slots_ = reinterpret_cast<ImageSlot *>(memory);
 		slot_count_ = slots;
-		arena_ = memory + slots * sizeof(uint32);
+		arena_ = memory + slots * sizeof(ImageSlot);
 		used_ = used;
 	}
 
@@ -82,14 +92,14 @@ public:
 	size_t		size() const { return size_; }
 	size_t		slot_count() const { return slot_count_; }
 	size_t		arena_used() const { return used_; }
-	size_t		flat_size() const { return slot_count_ * sizeof(uint32) + used_; }
+	size_t		flat_size() const { return slot_count_ * sizeof(ImageSlot) + used_; }
 
-	/* flat_size() bytes, for attach(). The number of slots is even, so entries stay aligned. */
+	/* flat_size() bytes, for attach(). */
 	void
 	copy_to(char *memory) const
 	{
-		copy_pieces(memory, reinterpret_cast<const char *>(slots_), slot_count_ * sizeof(uint32));
-		copy_pieces(memory + slot_count_ * sizeof(uint32), arena_, used_);
+		copy_pieces(memory, reinterpret_cast<const char *>(slots_), slot_count_ * sizeof(ImageSlot));
+		copy_pieces(memory + slot_count_ * sizeof(ImageSlot), arena_, used_);
 	}
 
 	/* The entry that "equal" says is the one, or null. */
@@ -99,13 +109,9 @@ public:
 	{
 		if (slot_count_ == 0)
 			return nullptr;
-		for (size_t slot = hash & (slot_count_ - 1); slots_[slot] != 0; slot = (slot + 1) & (slot_count_ - 1))
-		{
-			ImageEntry *entry = entry_at(slots_[slot]);
-
-			if (entry->hash == hash && equal(*entry))
-				return entry;
-		}
+		for (size_t slot = hash & (slot_count_ - 1); slots_[slot].at != 0; slot = (slot + 1) & (slot_count_ - 1))
+			if (slots_[slot].hash == hash && equal(*entry_at(slots_[slot])))
+				return entry_at(slots_[slot]);
 		return nullptr;
 	}
 
@@ -123,8 +129,18 @@ public:
 	void
 	prefetch_entry(uint32 hash) const
 	{
-		if (slot_count_ > 0 && slots_[hash & (slot_count_ - 1)] != 0)
-			__builtin_prefetch(entry_at(slots_[hash & (slot_count_ - 1)]));
+		if (slot_count_ == 0)
+			return;
+		for (size_t slot = hash & (slot_count_ - 1); slots_[slot].at != 0; slot = (slot + 1) & (slot_count_ - 1))
+			if (slots_[slot].hash == hash)
+			{
+				/* It may begin at the end of one line of the cache and go on in the next. */
+				const char *entry = reinterpret_cast<const char *>(entry_at(slots_[slot]));
+
+				__builtin_prefetch(entry);
+				__builtin_prefetch(entry + 64);
+				return;
+			}
 	}
 
 	ImageEntry *
@@ -144,8 +160,8 @@ public:
 		if (image.size() >= MaxAllocSize || !make_room(needed))
 			return nullptr;
 
-		uint32		offset = static_cast<uint32>(used_ / MAXIMUM_ALIGNOF) + 1;
-		ImageEntry *entry = entry_at(offset);
+		uint32		at = static_cast<uint32>(used_ / MAXIMUM_ALIGNOF) + 1;
+		auto	   *entry = reinterpret_cast<ImageEntry *>(arena_ + used_);
 		char	   *data = reinterpret_cast<char *>(entry + 1);
 
 		memset(static_cast<void *>(entry), 0, needed);
@@ -157,7 +173,7 @@ public:
 		memcpy(data + prefix, image.data(), image.size());
 		used_ += needed;
 		size_++;
-		put(hash, offset);
+		put(hash, at);
 		return entry;
 	}
 
@@ -235,19 +251,19 @@ private:
 	static constexpr size_t first_arena = 2048;
 
 	ImageEntry *
-	entry_at(uint32 offset) const
+	entry_at(const ImageSlot &slot) const
 	{
-		return reinterpret_cast<ImageEntry *>(arena_ + static_cast<size_t>(offset - 1) * MAXIMUM_ALIGNOF);
+		return reinterpret_cast<ImageEntry *>(arena_ + static_cast<size_t>(slot.at - 1) * MAXIMUM_ALIGNOF);
 	}
 
 	void
-	put(uint32 hash, uint32 offset)
+	put(uint32 hash, uint32 at)
 	{
 		size_t		slot = hash & (slot_count_ - 1);
 
-		while (slots_[slot] != 0)
+		while (slots_[slot].at != 0)
 			slot = (slot + 1) & (slot_count_ - 1);
-		slots_[slot] = offset;
+		slots_[slot] = {at, hash};
 	}
 
 	bool
@@ -264,8 +280,8 @@ private:
 			return true;
 
 		/* While a block grows, the old one is there, too. The last arena may be smaller than twice the one before. */
-		size_t		slot_bytes = slots * sizeof(uint32);
-		size_t		growing = slots != slot_count_ ? slot_count_ * sizeof(uint32) : 0;
+		size_t		slot_bytes = slots * sizeof(ImageSlot);
+		size_t		growing = slots != slot_count_ ? slot_count_ * sizeof(ImageSlot) : 0;
 
 		if (slot_bytes + growing + used_ + needed > limit_)
 			return false;
@@ -284,7 +300,7 @@ private:
 			if (slots_)
 				pfree(slots_);
 			slots_ = nullptr;
-			slots_ = static_cast<uint32 *>(MemoryContextAllocHuge(context_, slot_bytes));
+			slots_ = static_cast<ImageSlot *>(MemoryContextAllocHuge(context_, slot_bytes));
 			zero_pieces(reinterpret_cast<char *>(slots_), slot_bytes);
 			slot_count_ = slots;
 
@@ -303,7 +319,7 @@ private:
 	MemoryContext context_;
 	Layout		layout_;
 	size_t		limit_;
-	uint32	   *slots_;			/* 0, or 1 + the offset of an entry in units of MAXIMUM_ALIGNOF */
+	ImageSlot  *slots_;
 	size_t		slot_count_;	/* a power of two; at most three quarters are taken */
 	char	   *arena_;
 	size_t		arena_size_;

@@ -27,10 +27,9 @@ raise_key_not_in_index(Relation leaf)
 			 errhint("If it was made just now, ask again in a new transaction. Otherwise it is corrupted: REINDEX it.")));
 }
 
-/* Adds all keys of one table to the set. False: they do not fit. */
+/* Adds all keys of one table to a set that grows. False: they do not fit. */
 bool
-read_keys(Relation leaf, AttrNumber column, Snapshot snapshot, Matcher &matcher, const KeysPlan &plan,
-		  MemoryContext per_call, Keys *keys)
+read_keys(Relation leaf, AttrNumber column, Snapshot snapshot, Matcher &matcher, MemoryContext per_call, Keys *keys)
 {
 	TupleTableSlot *slot = table_slot_create(leaf, nullptr);
 	TableScanDesc scan = pg::begin_table_scan(leaf, snapshot);
@@ -48,15 +47,6 @@ read_keys(Relation leaf, AttrNumber column, Snapshot snapshot, Matcher &matcher,
 		show_scan_progress(&progress);
 		if (isnull)
 			continue;
-		if (keys->are == KeysAre::InBitmap)
-		{
-			int64		integer = integer_of(value, layout);
-
-			if (integer < plan.low || integer > plan.high)
-				raise_key_not_in_index(leaf);
-			keys->bitmap.insert(integer);
-			continue;
-		}
 		if (keys->are == KeysAre::InIntegerSet)
 		{
 			int64		integer = integer_of(value, layout);
@@ -125,12 +115,34 @@ make_bitmap(const KeysPlan &plan, Part part, size_t limit, CachedKeys *cached)
 		return false;
 	cached->flat.bitmap_low = low;
 	cached->flat.bitmap_high = high;
+	cached->bytes = bytes;
 
 	auto	   *words = static_cast<uint64 *>(MemoryContextAllocHuge(cached->memory, bytes));
 
 	zero_pieces(reinterpret_cast<char *>(words), bytes);
 	keys->bitmap.init(low, high, words);
 	return true;
+}
+
+/* Adds all keys of one table to the bitmap. */
+void
+read_into_bitmap(Relation leaf, AttrNumber column, Snapshot snapshot, const Layout &layout, const KeysPlan &plan,
+				 CachedKeys *cached)
+{
+	int			workers = workers_for(leaf);
+
+	if (workers > 0)
+	{
+		fill_bitmap_in_parallel(leaf, column, layout, snapshot, plan, cached, workers);
+		return;
+	}
+
+	TupleTableSlot *slot = table_slot_create(leaf, nullptr);
+	TableScanDesc scan = pg::begin_table_scan(leaf, snapshot);
+
+	fill_bitmap(scan, slot, column, layout, plan, &cached->keys.bitmap);
+	table_endscan(scan);
+	ExecDropSingleTupleTableSlot(slot);
 }
 
 bool
@@ -162,7 +174,12 @@ build_keys(const KeysCache &cache, const KeysSource &source, const KeysPlan &pla
 	{
 		Relation	leaf = table_open(lfirst_oid(cell), NoLock);
 
-		fits = fits && read_keys(leaf, get_attnum(RelationGetRelid(leaf), name), cache.snapshot, matcher, plan, per_call, keys);
+		AttrNumber	column = get_attnum(RelationGetRelid(leaf), name);
+
+		if (plan.are == KeysAre::InBitmap)
+			read_into_bitmap(leaf, column, cache.snapshot, matcher.compare.key, plan, cached);
+		else
+			fits = fits && read_keys(leaf, column, cache.snapshot, matcher, per_call, keys);
 		table_close(leaf, NoLock);
 	}
 	MemoryContextDelete(per_call);
@@ -253,6 +270,35 @@ new_keys(KeysCache *cache, const KeysSource &source, const KeysPlan &plan, Part 
 }
 
 } /* namespace */
+
+/* With a bitmap in shared memory, others may be filling it, too. */
+void
+fill_bitmap(TableScanDesc scan, TupleTableSlot *slot, AttrNumber column, const Layout &layout, const KeysPlan &plan,
+			Bitmap *bitmap)
+{
+	ScanProgress progress = begin_scan_progress(ScanPhase::ReadingKeys, scan->rs_rd, scan);
+	bool		shared = scan->rs_parallel != nullptr;
+
+	while (table_scan_getnextslot(scan, ForwardScanDirection, slot))
+	{
+		bool		isnull;
+		Datum		value = slot_getattr(slot, column, &isnull);
+
+		CHECK_FOR_INTERRUPTS();
+		show_scan_progress(&progress);
+		if (isnull)
+			continue;
+
+		int64		integer = integer_of(value, layout);
+
+		if (integer < plan.low || integer > plan.high)
+			raise_key_not_in_index(scan->rs_rd);
+		if (shared)
+			bitmap->insert_beside_others(integer);
+		else
+			bitmap->insert(integer);
+	}
+}
 
 void
 init_keys_cache(KeysCache *cache, MemoryContext parent, Snapshot snapshot, size_t limit)
@@ -374,7 +420,7 @@ share_keys(CachedKeys *cached)
 }
 
 dsm_segment *
-attach_keys(const FlatKeys &flat, const Matcher &matcher, Keys *keys)
+attach_keys(const FlatKeys &flat, const Layout &layout, Keys *keys)
 {
 	dsm_segment *segment = dsm_attach(flat.segment);
 
@@ -382,7 +428,7 @@ attach_keys(const FlatKeys &flat, const Matcher &matcher, Keys *keys)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("could not map dynamic shared memory segment")));
-	use_flat_keys(flat, matcher.compare.key, static_cast<char *>(dsm_segment_address(segment)), keys);
+	use_flat_keys(flat, layout, static_cast<char *>(dsm_segment_address(segment)), keys);
 	return segment;
 }
 

@@ -120,7 +120,18 @@ CachedKeys *get_keys(KeysCache *cache, const KeysSource &source, const KeysPlan 
 
 /* Moves the set into shared memory, if it is not there yet. */
 void		share_keys(CachedKeys *cached);
-dsm_segment *attach_keys(const FlatKeys &flat, const Matcher &matcher, Keys *keys);
+dsm_segment *attach_keys(const FlatKeys &flat, const Layout &layout, Keys *keys);
+
+/* How many workers a scan of this table is worth. */
+int			workers_for(Relation leaf);
+
+/* Adds the keys of one table, or of what a parallel scan has left of it. */
+void		fill_bitmap(TableScanDesc scan, TupleTableSlot *slot, AttrNumber column, const Layout &layout, const KeysPlan &plan,
+						Bitmap *bitmap);
+
+/* The same with workers; the bitmap goes to shared memory first. */
+void		fill_bitmap_in_parallel(Relation leaf, AttrNumber column, const Layout &layout, Snapshot snapshot,
+									const KeysPlan &plan, CachedKeys *cached, int workers);
 
 /* Does this part answer for the element? If so, is there such a key? */
 enum class Found : uint8

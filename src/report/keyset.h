@@ -56,6 +56,16 @@ public:
 			words_[at / 64] |= UINT64CONST(1) << (at % 64);
 	}
 
+	/* The same while other processes do so. */
+	void
+	insert_beside_others(int64 value)
+	{
+		uint64		at = static_cast<uint64>(value) - static_cast<uint64>(low_);
+
+		if (at <= span_)
+			std::atomic_ref<uint64>(words_[at / 64]).fetch_or(UINT64CONST(1) << (at % 64), std::memory_order_relaxed);
+	}
+
 	bool
 	contains(int64 value) const
 	{

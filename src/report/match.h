@@ -67,7 +67,7 @@ integer_of(Datum value, const Layout &layout)
 inline uint32
 hash_image(std::string_view image)
 {
-	return hash_bytes(reinterpret_cast<const unsigned char *>(image.data()), static_cast<int>(image.size()));
+	return static_cast<uint32>(hash_of_bytes(image) >> 32);
 }
 
 } /* namespace integrity */

@@ -100,16 +100,13 @@ add_tally(dsa_area *area, const SharedTally &shared, Tally *tally)
 } /* namespace */
 
 int
-workers_for(Relation leaf, std::span<const Counted> rules)
+workers_for(Relation leaf)
 {
 	BlockNumber blocks = RelationGetNumberOfBlocks(leaf);
 	int			workers = RelationGetParallelWorkers(leaf, -1);
 
 	if (max_parallel_maintenance_workers == 0 || IsInParallelMode() || leaf->rd_rel->relpersistence == RELPERSISTENCE_TEMP)
 		return 0;
-	for (const Counted &rule : rules)
-		if (!rule.look.matcher->parallel_safe)
-			return 0;
 
 	/* One worker from the size on from which the planner takes one, and one more for each time three. */
 	if (workers == -1)
@@ -226,7 +223,7 @@ integrity_count_worker(dsm_segment *segment, shm_toc *toc)
 
 		if (!resolve_matcher(shared.types, matcher))
 			elog(ERROR, "types %u and %u cannot be compared", shared.types.element_type, shared.types.key_type);
-		segments[i] = attach_keys(shared.keys, *matcher, keys);
+		segments[i] = attach_keys(shared.keys, matcher->compare.key, keys);
 		rules[i].look = {shared.is_array, shared.column, keys, matcher};
 		rules[i].stop_at_first = shared.stop_at_first;
 		rules[i].tally = static_cast<Tally *>(palloc(sizeof(Tally)));

@@ -95,7 +95,7 @@ bytes_per_key(const Rule &rule, const Matcher &matcher)
 
 	if (width <= 0)
 		width = matcher.compare.key.len > 0 ? matcher.compare.key.len : 32;
-	return static_cast<double>(sizeof(ImageEntry) + MAXALIGN(width + VARHDRSZ)) + 4 * 1.5 * 2;
+	return static_cast<double>(sizeof(ImageEntry) + MAXALIGN(width + VARHDRSZ)) + sizeof(ImageSlot) * 1.5 * 2;
 }
 
 uint32
