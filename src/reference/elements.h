@@ -59,7 +59,7 @@ hash_of_bytes(std::string_view bytes)
 {
 	const char *at = bytes.data();
 	size_t		left = bytes.size();
-	uint64		hash = left;
+	uint64		hash = spread(left);
 	uint64		word;
 
 	for (; left >= sizeof(word); at += sizeof(word), left -= sizeof(word))

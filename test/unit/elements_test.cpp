@@ -317,6 +317,80 @@ TEST_P(Elements, AMillionValues)
 	EXPECT_EQ(sort_distinct(all, layout).size(), values.images(some).size());
 }
 
+/* What was put in is let through always, anything else hardly ever; however the same value is stored. */
+TEST_P(Elements, SieveLetsThroughWhatItHolds)
+{
+	for (size_t count : {0, 1, 2, 20, 1000})
+	{
+		std::vector<Datum> held;
+		std::vector<Datum> others;
+
+		for (size_t i = 0; i < count; i++)
+			held.push_back(values.make("held " + std::to_string(i), i % 2 == 0));
+
+		int			log2 = Sieve::log2_for(held.size());
+		std::vector<uint64> words(Sieve::bytes_for(log2) / sizeof(uint64));
+		Sieve		sieve;
+
+		ASSERT_FALSE(words.empty());
+		sieve.init(log2, words.data());
+		for (Datum value : held)
+			sieve.insert(value, layout);
+		for (size_t i = 0; i < count; i++)
+		{
+			EXPECT_TRUE(sieve.may_hold(held[i], layout));
+			EXPECT_TRUE(sieve.may_hold(values.make("held " + std::to_string(i), i % 2 == 1), layout));
+		}
+		if (count == 0)
+		{
+			EXPECT_FALSE(sieve.may_hold(values.make("a"), layout));
+		}
+	}
+}
+
+TEST(Sieve, LetsFewOthersThrough)
+{
+	Layout		layout = {4, true, TYPALIGN_INT};
+	int			log2 = Sieve::log2_for(1000);
+	std::vector<uint64> words(Sieve::bytes_for(log2) / sizeof(uint64));
+	Sieve		sieve;
+	int			through = 0;
+
+	sieve.init(log2, words.data());
+	for (int i = 0; i < 1000; i++)
+		sieve.insert(Int32GetDatum(200 * i + 7), layout);
+	for (int i = 0; i < 200000; i++)
+		through += i % 200 != 7 && sieve.may_hold(Int32GetDatum(i), layout);
+	EXPECT_LT(through, 200000 / 8);
+	EXPECT_GE(Sieve::log2_for(0), 6);
+	EXPECT_LE(Sieve::log2_for(SIZE_MAX), 26);
+}
+
+/* Of any length, and told apart by each of its bytes, a zero at the end too. */
+TEST(HashOfBytes, TellsBytesApart)
+{
+	std::set<uint64> high_halves;
+	size_t		count = 0;
+
+	for (size_t length = 0; length <= 40; length++)
+	{
+		std::string bytes(length, '\0');
+
+		high_halves.insert(hash_of_bytes(bytes) >> 32);
+		count++;
+		for (size_t at = 0; at < length; at++)
+			for (char byte : {'\1', '\x80', '\xff'})
+			{
+				bytes[at] = byte;
+				EXPECT_EQ(hash_of_bytes(bytes), hash_of_bytes(std::string(bytes)));
+				high_halves.insert(hash_of_bytes(bytes) >> 32);
+				bytes[at] = '\0';
+				count++;
+			}
+	}
+	EXPECT_GE(high_halves.size() + 2, count);
+}
+
 /* The ends of the value's range, which an order by difference would get wrong. */
 TEST(ByValue, ExtremeValues)
 {

@@ -60,7 +60,10 @@ TEST(Bitmap, HoldsWhatWasInsertedAndNothingElse)
 			{
 				auto		value = static_cast<int64>(static_cast<uint64>(low) + random() % static_cast<uint64>(span + 1));
 
-				test.bitmap.insert(value);
+				if (truth.size() % 2 == 0)
+					test.bitmap.insert(value);
+				else
+					test.bitmap.insert_beside_others(value);
 				truth.insert(value);
 			}
 			test.bitmap.insert(high);
@@ -86,6 +89,8 @@ TEST(Bitmap, LeavesOutWhatIsOutside)
 	for (int64 value : {int64{9}, int64{21}, int64{64}, int64{-10}, int64{10 + 64}, lowest, highest})
 	{
 		test.bitmap.insert(value);
+		EXPECT_FALSE(test.bitmap.contains(value)) << value;
+		test.bitmap.insert_beside_others(value);
 		EXPECT_FALSE(test.bitmap.contains(value)) << value;
 	}
 	EXPECT_EQ(test.words, std::vector<uint64>{0});
