@@ -84,8 +84,10 @@ header_of(TupleTableSlot *slot)
 }
 
 /*
- * Was the row inserted by this command? One that has a combo command id does
- * not tell, and one that is the new version of an older row was not.
+ * Was the row inserted by this command, and has its transaction let it be
+ * since? If not, it has a combo command id: then it may be dead, and not have
+ * been read, or carry the number of another command. One that is the new
+ * version of an older row was not inserted.
  */
 bool
 was_inserted_by(HeapTupleHeader header, TransactionId transaction, CommandId command)
@@ -183,7 +185,7 @@ begin_epoch(Ahead *ahead, uint64 epoch)
 } /* namespace */
 
 bool
-was_found_ahead(Oid trigger, Relation referencing, TupleTableSlot *inserted)
+was_found_ahead(Oid trigger, TupleTableSlot *inserted)
 {
 	const FoundKeys *found = current_found_keys(trigger);
 
@@ -197,13 +199,7 @@ was_found_ahead(Oid trigger, Relation referencing, TupleTableSlot *inserted)
 	if (ItemPointerCompare(&inserted->tts_tid, &ahead->end) >= 0 || ItemPointerCompare(&inserted->tts_tid, &ahead->begin) < 0)
 		return false;
 
-	HeapTupleHeader header = header_of(inserted);
-
-	if (!was_inserted_by(header, ahead->transaction, ahead->command))
-		return false;
-	/* One that was dead by then was not read. Only a rollback could have revived it, and ended the epoch. */
-	if (TransactionIdIsValid(HeapTupleHeaderGetRawXmax(header)) &&
-		!table_tuple_satisfies_snapshot(referencing, inserted, SnapshotSelf))
+	if (!was_inserted_by(header_of(inserted), ahead->transaction, ahead->command))
 		return false;
 	ahead->used++;
 	return true;

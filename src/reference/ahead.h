@@ -32,6 +32,6 @@ bool		look_ahead(FoundKeys *found, const Rule &rule, Relation referencing, Relat
  * is asked before any other command can have run, so command id and
  * subtransaction are the same: the keys are locked, and are there.
  */
-bool		was_found_ahead(Oid trigger, Relation referencing, TupleTableSlot *inserted);
+bool		was_found_ahead(Oid trigger, TupleTableSlot *inserted);
 
 } /* namespace integrity */

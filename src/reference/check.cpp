@@ -242,8 +242,7 @@ check_elements(const Rule &rule, Relation referencing, Relation referenced, std:
 	if (inserted && !elements.empty() && look_ahead(found, rule, referencing, referenced, inserted, elements.size()))
 	{
 		found = found_keys_of(rule);
-		elements = was_found_ahead(rule.trigger, referencing, inserted) ? std::span<Datum>() :
-			without_found_keys(found, rule, elements);
+		elements = was_found_ahead(rule.trigger, inserted) ? std::span<Datum>() : without_found_keys(found, rule, elements);
 	}
 	if (elements.empty())
 		return;
@@ -322,7 +321,7 @@ check_row(Oid trigger, Relation referencing, TupleTableSlot *now, TupleTableSlot
 	/* What this command and the triggers before us have done is to be seen. */
 	CommandCounterIncrement();
 
-	bool		found_ahead = before == nullptr && was_found_ahead(trigger, referencing, now);
+	bool		found_ahead = before == nullptr && was_found_ahead(trigger, now);
 
 	/* The common case in a bulk insert. The keys are locked, and their table. */
 	if (found_ahead && !rejects_elements(*fetch_rule(trigger)))
