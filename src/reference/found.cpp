@@ -29,15 +29,15 @@ struct Slot
 
 struct FoundKeys
 {
-	Oid			trigger;
 	uint64		generation;		/* of the rule */
-	CommandId	command;
-	uint32		epoch;			/* 0 is no epoch */
 	uint64		number;			/* of the epoch, that no other one has */
-	uint32		turn;			/* which way of a full set is given up next */
-	size_t		given_up;		/* how many were, since the slots were made */
+	size_t		given_up;		/* how many elements were, since the slots were made */
 	size_t		sets;
 	Slot	   *slots;			/* sets * ways of them, made when first needed */
+	Oid			trigger;
+	CommandId	command;
+	uint32		epoch;			/* 0 is no epoch */
+	uint32		turn;			/* which way of a full set is given up next */
 };
 
 namespace
