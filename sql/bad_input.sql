@@ -201,7 +201,7 @@ CALL hand_fails('AFTER INSERT OR UPDATE ON ref', 'FOR EACH STATEMENT');
 CALL hand_fails('AFTER DELETE ON ref', 'FOR EACH ROW WHEN (integrity.refers(OLD.ids, (NULL::key).id))');
 CALL hand_fails('AFTER DELETE ON ref', 'FOR EACH ROW');
 CALL hand_fails('AFTER TRUNCATE ON ref', 'FOR EACH STATEMENT');
-CALL hand_fails('AFTER INSERT ON ref', 'FOR EACH ROW WHEN (' || :'refers' || ')');
+CALL fails('CREATE CONSTRAINT TRIGGER by_hand AFTER INSERT ON ref DEFERRABLE FOR EACH ROW WHEN (' || :'refers' || ') EXECUTE FUNCTION integrity.check_reference()');
 CALL hand_fails('AFTER UPDATE ON ref', 'FOR EACH ROW WHEN (' || :'refers' || ')');
 CALL hand_fails('AFTER INSERT OR UPDATE OF ids ON ref', 'FOR EACH ROW WHEN (' || :'refers' || ')');
 CALL hand_fails('INSTEAD OF INSERT OR UPDATE ON a_view', 'FOR EACH ROW');

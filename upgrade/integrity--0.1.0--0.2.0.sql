@@ -16,6 +16,14 @@ CREATE EVENT TRIGGER integrity_keep_keys ON ddl_command_start
 	EXECUTE FUNCTION integrity.keep_keys();
 ALTER EVENT TRIGGER integrity_keep_keys ENABLE ALWAYS;
 
+-- UPDATEs are checked by a trigger of their own. Rules that were declared before fire on them themselves, and go on doing so.
+CREATE FUNCTION integrity.check_update() RETURNS trigger
+	LANGUAGE c
+	AS 'MODULE_PATHNAME', 'integrity_check_update';
+CREATE FUNCTION integrity.refers_anew("any", "any") RETURNS boolean
+	LANGUAGE c IMMUTABLE PARALLEL SAFE
+	AS 'MODULE_PATHNAME', 'integrity_refers_anew';
+
 -- A disabled event trigger is advised on, and guards before repairs.
 CREATE OR REPLACE FUNCTION integrity.advice(rule integrity.reference, references_broken bigint) RETURNS text
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
@@ -153,7 +161,7 @@ BEGIN
   SELECT array_agg(b.relid) INTO family FROM below AS b;
 
   FOR each IN
-    SELECT t.oid, t.tgrelid::regclass AS relid, t.tgname, t.tgenabled, t.is_rule, obj_description(t.oid, 'pg_trigger') AS comment,
+    SELECT t.oid, t.tgrelid::regclass AS relid, t.tgname, t.tgenabled, t.proname, t.is_rule, obj_description(t.oid, 'pg_trigger') AS comment,
            COALESCE((SELECT r.enforced FROM integrity.reference AS r
                       WHERE t.is_rule AND r.referencing_table = t.tgrelid AND r.rule_name = t.tgname
                         AND r.kind <> 'foreign key'), true) AS is_enforced,
@@ -163,14 +171,15 @@ BEGIN
               FROM pg_trigger AS g
               JOIN pg_proc AS p ON p.oid = g.tgfoid
              WHERE g.tgparentid = 0 AND p.pronamespace = 'integrity'::regnamespace
-               AND (p.proname = 'check_reference' OR p.proname LIKE 'guard\_%')) AS t
+               AND (p.proname IN ('check_reference', 'check_update') OR p.proname LIKE 'guard\_%')) AS t
      WHERE t.tgrelid = table_name
         -- Tables below it are altered as well, and may have rules and guards of their own. Their TRUNCATE guards name no column.
         OR (t.tgrelid = ANY (family) AND t.proname <> 'guard_truncate')
         OR (t.is_rule AND EXISTS (SELECT FROM pg_depend AS d
                                    WHERE d.classid = 'pg_trigger'::regclass AND d.objid = t.oid
                                      AND d.refclassid = 'pg_class'::regclass AND d.refobjid = ANY (family)))
-     ORDER BY t.oid
+     -- Those that check UPDATEs come first, so that they get their old names: what declares a rule makes one if there is none.
+     ORDER BY t.proname = 'check_update' DESC, t.oid
   LOOP
     EXECUTE format('LOCK TABLE %s IN ACCESS EXCLUSIVE MODE', each.relid);
     -- The copies on partitions have the same name, and each its own state.
@@ -193,6 +202,8 @@ BEGIN
         statement := regexp_replace(statement, '\)$', CASE WHEN statement ~ '\(\)$' THEN '''not valid'')' ELSE ', ''not valid'')' END);
       END IF;
       definitions := definitions || statement;
+    ELSIF each.proname = 'check_update' THEN
+      definitions := definitions || pg_get_triggerdef(each.oid);
     ELSE
       guarded_tables := guarded_tables || each.relid::oid;
     END IF;

@@ -34,13 +34,7 @@ adds_nothing(const Rule &rule, Relation referencing, TupleTableSlot *now, TupleT
 
 	if (value.isnull || old.isnull)
 		return value.isnull;
-	if (att->attlen != -1)
-		return datumIsEqual(value.datum, old.datum, att->attbyval, att->attlen);
-
-	const auto *left = reinterpret_cast<const char *>(value.datum);
-	const auto *right = reinterpret_cast<const char *>(old.datum);
-
-	return VARSIZE_ANY(left) == VARSIZE_ANY(right) && memcmp(left, right, VARSIZE_ANY(left)) == 0;
+	return is_stored_alike(value.datum, old.datum, {att->attlen, att->attbyval, att->attalign});
 }
 
 bool

@@ -12,6 +12,7 @@
 #include "dropped.h"
 #include "guards.h"
 #include "partitions.h"
+#include "update.h"
 
 namespace integrity
 {
@@ -165,6 +166,8 @@ keep_triggers_of_pending_checks(Oid table, const char *name)
 		if (!list_member_oid(triggers, lfirst_oid(cell)))
 			continue;
 		load_rule(lfirst_oid(cell), &rule, &problem);
+		if (!rule.fires_on_update)
+			require_no_pending_checks(table, "disable a rule of");
 		if (rule.deferrable && OidIsValid(rule.referenced) && rule_is_enforced(rule.enabled))
 			require_no_pending_checks(rule.referenced, "disable a rule that refers to");
 	}
@@ -204,6 +207,7 @@ complete_alter_table(AlterTableStmt *statement)
 				/* A parallel restore does this to tables that refer to each other, and nobody deletes beside it. */
 				if (!check_function_bodies)
 					break;
+				enable_update_checks(table);
 				foreach(rule_cell, rule_triggers(table, false))
 				{
 					Rule		rule;

@@ -43,6 +43,22 @@ static_assert(Plain<Comparison>);
 
 Layout		layout_of(Oid type);
 
+/*
+ * Are the two stored alike, be it compressed or as a pointer to the TOAST
+ * table? Nothing is fetched for it; so two that are not may still be equal.
+ */
+inline bool
+is_stored_alike(Datum a, Datum b, const Layout &layout)
+{
+	if (layout.len != -1)
+		return datumIsEqual(a, b, layout.byval, layout.len);
+
+	const auto *left = reinterpret_cast<const char *>(a);
+	const auto *right = reinterpret_cast<const char *>(b);
+
+	return VARSIZE_ANY(left) == VARSIZE_ANY(right) && memcmp(left, right, VARSIZE_ANY(left)) == 0;
+}
+
 /* False if there is no cast; an invalid "function" means that none has to be called. */
 bool		find_cast(Oid target, Oid source, CoercionContext context, Oid *function);
 

@@ -13,6 +13,7 @@
 #include "dependency.h"
 #include "gin.h"
 #include "guards.h"
+#include "update.h"
 #include "validate.h"
 
 namespace integrity
@@ -224,8 +225,9 @@ trigger_statement(const Rule &rule)
 	};
 
 	initStringInfo(&sql);
-	appendStringInfo(&sql, "CREATE %sTRIGGER %s AFTER INSERT OR UPDATE ON %s ", rule.deferrable ? "CONSTRAINT " : "",
-					 quote_identifier(NameStr(rule.name)), table_for_sql(rule.referencing, false));
+	appendStringInfo(&sql, "CREATE %sTRIGGER %s AFTER INSERT%s ON %s ", rule.deferrable ? "CONSTRAINT " : "",
+					 quote_identifier(NameStr(rule.name)), rule.deferrable ? " OR UPDATE" : "",
+					 table_for_sql(rule.referencing, false));
 	if (rule.deferrable)
 		appendStringInfo(&sql, "DEFERRABLE INITIALLY %s ", rule.initially_deferred ? "DEFERRED" : "IMMEDIATE");
 	appendStringInfo(&sql, "FOR EACH ROW WHEN (integrity.refers(NEW.%s, (NULL::%s).%s)) EXECUTE FUNCTION integrity.check_reference(",
@@ -468,6 +470,7 @@ integrity_drop_reference(PG_FUNCTION_ARGS)
 	if (OidIsValid(rule.referenced))
 		LockRelationOid(rule.referenced, AccessExclusiveLock);
 	run_ddl(psprintf("DROP TRIGGER %s ON %s", quote_identifier(NameStr(named.name)), table_for_sql(named.table, false)));
+	drop_unneeded_update_checks(named.table);
 	if (OidIsValid(rule.referenced))
 		drop_unneeded_guards(rule.referenced);
 	PG_RETURN_VOID();

@@ -17,9 +17,55 @@
 #include "commands.h"
 #include "dependency.h"
 #include "guards.h"
+#include "update.h"
 
 namespace integrity
 {
+
+AttrNumber
+watched_column(const char *condition, const char *function)
+{
+	Node	   *node = static_cast<Node *>(stringToNode(condition));
+
+	if (!IsA(node, FuncExpr))
+		return -1;
+
+	auto	   *call = castNode(FuncExpr, node);
+	const char *name = get_func_name(call->funcid);
+
+	if (name == nullptr || strcmp(name, function) != 0 || get_func_namespace(call->funcid) != schema_oid() ||
+		!IsA(linitial(call->args), Var) || !IsA(lsecond(call->args), Var))
+		return -1;
+
+	auto	   *before = static_cast<Var *>(linitial(call->args));
+	auto	   *after = static_cast<Var *>(lsecond(call->args));
+	bool		right = before->varno == PRS2_OLD_VARNO && after->varno == PRS2_NEW_VARNO &&
+		before->varattno == after->varattno;
+
+	return right ? before->varattno : AttrNumber{-1};
+}
+
+char *
+free_trigger_name(Oid table, const char *name, Oid parent)
+{
+	List	   *tables = find_all_inheritors(table, NoLock, nullptr);
+	char	   *free_name = pstrdup(name);
+
+	if (OidIsValid(parent))
+		tables = lappend_oid(tables, parent);
+	for (int i = 1;; i++)
+	{
+		bool		taken = false;
+		ListCell   *cell;
+
+		foreach(cell, tables)
+			taken |= OidIsValid(get_trigger_oid(lfirst_oid(cell), free_name, true));
+		if (!taken)
+			return free_name;
+		free_name = psprintf("%s_%d", name, i);
+	}
+}
+
 namespace
 {
 
@@ -45,33 +91,6 @@ struct GuardTrigger
 
 static_assert(Plain<GuardTrigger>);
 
-/*
- * The column of WHEN (integrity.key_changes(OLD.key, NEW.key)), or -1 if the
- * condition is another one.
- */
-AttrNumber
-watched_column(const char *condition)
-{
-	Node	   *node = static_cast<Node *>(stringToNode(condition));
-
-	if (!IsA(node, FuncExpr))
-		return -1;
-
-	auto	   *call = castNode(FuncExpr, node);
-	const char *name = get_func_name(call->funcid);
-
-	if (name == nullptr || strcmp(name, "key_changes") != 0 || get_func_namespace(call->funcid) != schema_oid() ||
-		!IsA(linitial(call->args), Var) || !IsA(lsecond(call->args), Var))
-		return -1;
-
-	auto	   *before = static_cast<Var *>(linitial(call->args));
-	auto	   *after = static_cast<Var *>(lsecond(call->args));
-	bool		right = before->varno == PRS2_OLD_VARNO && after->varno == PRS2_NEW_VARNO &&
-		before->varattno == after->varattno;
-
-	return right ? before->varattno : AttrNumber{-1};
-}
-
 GuardTrigger
 read_guard(Guard guard, HeapTuple tuple, TupleDesc desc)
 {
@@ -84,7 +103,7 @@ read_guard(Guard guard, HeapTuple tuple, TupleDesc desc)
 	heap_getattr(tuple, Anum_pg_trigger_tgoldtable, desc, &no_table);
 	trigger.guard = guard;
 	trigger.name = form->tgname;
-	trigger.column = unconditional ? AttrNumber{0} : watched_column(TextDatumGetCString(condition));
+	trigger.column = unconditional ? AttrNumber{0} : watched_column(TextDatumGetCString(condition), "key_changes");
 	trigger.complete = trigger.column >= 0 &&
 		is_guard_form(guard, form->tgtype, form->tgattr.dim1, unconditional, form->tgdeferrable);
 	trigger.enabled = rule_is_enforced(form->tgenabled);
@@ -135,30 +154,10 @@ find_guard(std::span<const GuardTrigger> guards, Guard guard, AttrNumber key, co
 	return found;
 }
 
-/*
- * "integrity_guard_delete", or with a number behind it, so that it is free on
- * the table, on its partitions, which get clones of that name, and on "parent".
- */
 char *
-free_trigger_name(Oid table, Guard guard, Oid parent)
+free_guard_name(Oid table, Guard guard, Oid parent)
 {
-	List	   *tables = find_all_inheritors(table, NoLock, nullptr);
-	char	   *base = psprintf("integrity_%s", function_of(guard));
-	char	   *name = base;
-
-	if (OidIsValid(parent))
-		tables = lappend_oid(tables, parent);
-	for (int i = 1;; i++)
-	{
-		bool		taken = false;
-		ListCell   *cell;
-
-		foreach(cell, tables)
-			taken |= OidIsValid(get_trigger_oid(lfirst_oid(cell), name, true));
-		if (!taken)
-			return name;
-		name = psprintf("%s_%d", base, i);
-	}
+	return free_trigger_name(table, psprintf("integrity_%s", function_of(guard)), parent);
 }
 
 /* Row triggers of partitions and inheritance children cannot have a transition table. */
@@ -175,7 +174,7 @@ create_guard(Oid table, Guard guard, AttrNumber key, Oid parent = InvalidOid)
 	const char *on = table_for_sql(table, false);
 
 	initStringInfo(&sql);
-	appendStringInfo(&sql, "CREATE TRIGGER %s ", free_trigger_name(table, guard, parent));
+	appendStringInfo(&sql, "CREATE TRIGGER %s ", free_guard_name(table, guard, parent));
 	switch (guard)
 	{
 		case Guard::Delete:
@@ -329,6 +328,7 @@ ensure_guards(const Rule &rule)
 		ensure_guard(referenced, Guard::Move, rule.key);
 	ensure_partition_guards(referenced, true);
 	ensure_deferred_guard(rule);
+	ensure_update_check(rule);
 
 	/* ENABLE on the partitioned table reaches the clones. */
 	if (lacks_partition_guard(referenced))
@@ -393,7 +393,7 @@ prepare_guards_for_parent(Oid table, Oid parent)
 		}
 		else if (each.guard != Guard::Deferred && OidIsValid(get_trigger_oid(parent, NameStr(each.name), true)))
 			run_ddl_as_owner(table, psprintf("ALTER TRIGGER %s ON %s RENAME TO %s", quote_identifier(NameStr(each.name)),
-											 table_for_sql(table, false), free_trigger_name(table, each.guard, parent)));
+											 table_for_sql(table, false), free_guard_name(table, each.guard, parent)));
 	}
 }
 
@@ -422,7 +422,7 @@ keep_pending_checks(Oid trigger, const char *verb, bool of_rules)
 		bool		is_guard = std::any_of(std::begin(guard_functions), std::end(guard_functions), [&](const char *function)
 		{
 			return form->tgfoid == function_oid(function);
-		});
+		}) || form->tgfoid == function_oid("check_update");
 
 		is_rule = of_rules && form->tgfoid == function_oid("check_reference");
 		if (is_guard || is_rule)
@@ -444,7 +444,7 @@ is_guarded(const Rule &rule)
 	};
 
 	return commands_are_watched() && depends_on_index(rule) && has(Guard::Delete) && has(Guard::Update) && has(Guard::Truncate) &&
-		(!needs_move_guard(rule) || has(Guard::Move)) && !lacks_partition_guard(rule.referenced);
+		(!needs_move_guard(rule) || has(Guard::Move)) && !lacks_partition_guard(rule.referenced) && updates_are_checked(rule);
 }
 
 void

@@ -16,9 +16,10 @@ CREATE FUNCTION integrity.refers("any", "any") RETURNS boolean
 	AS 'MODULE_PATHNAME', 'integrity_refers';
 
 /**
- * The trigger function of a rule. A trigger AFTER INSERT OR UPDATE FOR EACH ROW that calls it, with integrity.refers()
- * as its condition, is the rule; integrity.add_reference() makes such a trigger. Its parameters are the arguments of the
- * trigger, strings, in any order.
+ * The trigger function of a rule. A trigger AFTER INSERT FOR EACH ROW that calls it, with integrity.refers() as its condition,
+ * is the rule; integrity.add_reference() makes such a trigger, and beside it the one for UPDATE, see integrity.check_update().
+ * A rule whose trigger is AFTER INSERT OR UPDATE needs no other, but is asked about every row that an UPDATE writes; a deferrable rule
+ * is like that. Its parameters are the arguments of the trigger, strings, in any order.
  *
  * Parameters:
  *   - `'on_delete=...'`: no action (default), restrict, remove element, null element, delete row, set null
@@ -35,13 +36,42 @@ CREATE FUNCTION integrity.refers("any", "any") RETURNS boolean
  *
  * Example:
  *   CREATE TRIGGER parent_profiles_children_ids_fkey
- *     AFTER INSERT OR UPDATE ON parent_profiles FOR EACH ROW
+ *     AFTER INSERT ON parent_profiles FOR EACH ROW
  *     WHEN (integrity.refers(NEW.children_ids, (NULL::student_profiles).id))
  *     EXECUTE FUNCTION integrity.check_reference('on_delete=remove element', 'on_empty=set null');
  */
 CREATE FUNCTION integrity.check_reference() RETURNS trigger
 	LANGUAGE c
 	AS 'MODULE_PATHNAME', 'integrity_check_reference';
+
+/**
+ * The trigger that has the UPDATEs of a referencing column checked. It stands for all rules of the column that do not fire on
+ * UPDATE themselves, each as far as it is enforced. Whatever declares a rule makes it, by the name `<rule>_update`; it fires
+ * only where the bytes of the column have changed, so that an UPDATE of other columns costs no more than with a foreign key.
+ *
+ * Locks, errors: as integrity.check_reference().
+ *
+ * Example:
+ *   CREATE TRIGGER parent_profiles_children_ids_fkey_update
+ *     AFTER UPDATE ON parent_profiles FOR EACH ROW
+ *     WHEN (integrity.refers_anew(OLD.children_ids, NEW.children_ids))
+ *     EXECUTE FUNCTION integrity.check_update();
+ */
+CREATE FUNCTION integrity.check_update() RETURNS trigger
+	LANGUAGE c
+	AS 'MODULE_PATHNAME', 'integrity_check_update';
+
+/**
+ * The condition of the trigger that has UPDATEs checked: is the new value not null, and stored otherwise than the old one? Nothing
+ * is fetched from the TOAST table for it.
+ *
+ * Parameters:
+ *   1  OLD.column
+ *   2  NEW.column
+ */
+CREATE FUNCTION integrity.refers_anew("any", "any") RETURNS boolean
+	LANGUAGE c IMMUTABLE PARALLEL SAFE
+	AS 'MODULE_PATHNAME', 'integrity_refers_anew';
 
 /**
  * The guard of a referenced table for DELETE: carries out on_delete of every rule that references the table.

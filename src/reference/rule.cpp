@@ -173,6 +173,7 @@ read_rule(HeapTuple tuple, TupleDesc desc, Rule *rule, Problem *problem)
 	rule->enabled = form->tgenabled;
 	rule->deferrable = form->tgdeferrable;
 	rule->initially_deferred = form->tginitdeferred;
+	rule->fires_on_update = TRIGGER_FOR_UPDATE(form->tgtype);
 
 	if (form->tgfoid != function_oid("check_reference"))
 		return malformed(problem, rule->name, "It does not call integrity.check_reference().");
@@ -182,8 +183,10 @@ read_rule(HeapTuple tuple, TupleDesc desc, Rule *rule, Problem *problem)
 		return malformed(problem, rule->name, "It does not fire AFTER the event.");
 	if (TRIGGER_FOR_DELETE(form->tgtype))
 		return malformed(problem, rule->name, "It fires on DELETE, which cannot break a reference of its own table.");
-	if (!TRIGGER_FOR_INSERT(form->tgtype) || !TRIGGER_FOR_UPDATE(form->tgtype))
-		return malformed(problem, rule->name, "It does not fire on both INSERT and UPDATE.");
+	if (!TRIGGER_FOR_INSERT(form->tgtype))
+		return malformed(problem, rule->name, "It does not fire on INSERT.");
+	if (form->tgdeferrable && !TRIGGER_FOR_UPDATE(form->tgtype))
+		return malformed(problem, rule->name, "It is deferrable, so SET CONSTRAINTS must reach its UPDATEs, and it does not fire on them.");
 	if (OidIsValid(form->tgconstrrelid))
 		return malformed(problem, rule->name, "It was made with FROM, so dropping that table would silently drop it.");
 	if (form->tgattr.dim1 != 0)

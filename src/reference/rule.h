@@ -4,11 +4,13 @@
  *
  * A rule has no table of its own. Its trigger holds everything:
  *
- *	  CREATE TRIGGER name AFTER INSERT OR UPDATE ON referencing FOR EACH ROW
+ *	  CREATE TRIGGER name AFTER INSERT ON referencing FOR EACH ROW
  *	  WHEN (integrity.refers(NEW.column, (NULL::referenced).key))
  *	  EXECUTE FUNCTION integrity.check_reference('on_delete=...', ...)
  *
- * so renames follow and dependencies hold. Anyone may write such a trigger by
+ * so renames follow and dependencies hold. UPDATEs it leaves to the trigger of
+ * its column that calls check_update(), or fires on them itself, which costs
+ * more and is what a deferrable rule does. Anyone may write such a trigger by
  * hand: nothing found in one is trusted before it was checked.
  */
 #pragma once
@@ -65,6 +67,7 @@ struct Rule
 	char		enabled;		/* pg_trigger.tgenabled */
 	bool		deferrable;
 	bool		initially_deferred;
+	bool		fires_on_update;	/* itself; else integrity.check_update() stands for it */
 
 	/* From WHEN and the arguments. */
 	AttrNumber	column;

@@ -46,6 +46,7 @@ ExecutorStart_hook_type next_start_hook;
 struct Functions
 {
 	Oid			check;
+	Oid			check_update;
 	Oid			guard_delete;
 	Oid			guard_update;
 	Oid			guard_deferred;
@@ -55,7 +56,7 @@ struct Functions
 Functions
 look_up_functions()
 {
-	return {function_oid("check_reference"), function_oid("guard_delete"), function_oid("guard_update"),
+	return {function_oid("check_reference"), function_oid("check_update"), function_oid("guard_delete"), function_oid("guard_update"),
 		function_oid("guard_deferred"), function_oid("refuse_delete")};
 }
 
@@ -94,8 +95,8 @@ adapt_trigger(Trigger *trigger, const Functions &functions)
 		case F_RI_FKEY_NOACTION_DEL:
 			break;
 		default:
-			if (trigger->tgfoid == functions.check || trigger->tgfoid == functions.guard_update ||
-				is_update_action(trigger->tgfoid))
+			if (trigger->tgfoid == functions.check || trigger->tgfoid == functions.check_update ||
+				trigger->tgfoid == functions.guard_update || is_update_action(trigger->tgfoid))
 			{
 				trigger->tgenabled = TRIGGER_DISABLED;
 				return;
