@@ -162,6 +162,8 @@ SELECT * FROM rules WHERE "table" = 'part'::regclass;
 ALTER TABLE part1 ENABLE TRIGGER part_ids_fkey;
 SELECT * FROM rules WHERE "table" = 'part'::regclass;
 UPDATE part1 SET ids = '{5000}';
+ALTER TABLE part2 DISABLE TRIGGER part_ids_fkey_update;         -- of one partition alone
+SELECT * FROM rules WHERE "table" = 'part'::regclass;
 ALTER TABLE part2 ENABLE ALWAYS TRIGGER part_ids_fkey;
 SELECT tgrelid::regclass AS "table", tgname, tgenabled FROM pg_trigger WHERE tgrelid::regclass::text LIKE 'part%' ORDER BY 1, 2;
 CREATE TABLE part3 (ids int[], more int, id int);
@@ -172,6 +174,9 @@ SELECT * FROM triggers_of('part3');
 INSERT INTO part VALUES (3, '{3}');
 SELECT queued('part3', 'UPDATE part SET ids = ids || 4 WHERE id = 3');
 UPDATE part SET ids = '{5000}' WHERE id = 3;
+ALTER TABLE part3 DISABLE TRIGGER part_ids_fkey_update;         -- that of its own rule does not stand for the clone
+SELECT "table", guarded FROM rules WHERE "table" IN ('part'::regclass, 'part3'::regclass) ORDER BY 1;
+ALTER TABLE part3 ENABLE TRIGGER part_ids_fkey_update;
 ALTER TABLE part3 DISABLE TRIGGER part_ids_fkey;
 UPDATE part SET ids = '{5000}' WHERE id = 3;                    -- its own rule
 SELECT * FROM rules WHERE "table" IN ('part'::regclass, 'part3'::regclass) ORDER BY 1;
