@@ -288,7 +288,7 @@ CREATE FUNCTION integrity.validate_reference(referencing_table regclass, rule_na
 	AS 'MODULE_PATHNAME', 'integrity_validate_reference';
 
 /**
- * Drops a rule, and the guards of the referenced table if no other rule needs them. For a native foreign key this is
+ * Drops a rule, and the guards of the referenced table and the trigger for UPDATEs if no other rule needs them. For a native foreign key this is
  * ALTER TABLE DROP CONSTRAINT.
  *
  * Parameters:
@@ -308,7 +308,7 @@ CREATE FUNCTION integrity.drop_reference(referencing_table regclass, rule_name n
 
 /**
  * Makes the guard triggers that are missing on a referenced table, enables those that are disabled, and removes those that
- * no rule needs any more. Makes its rules depend on the unique index of their key, if they do not. Only needed where somebody
+ * no rule needs any more. Makes and enables the triggers that check the UPDATEs of its rules, on the referencing tables. Makes its rules depend on the unique index of their key, if they do not. Only needed where somebody
  * dropped or disabled guards, restored a referencing table alone, renamed a deferrable rule, or dropped a referencing table:
  * declaring a rule makes its guards, and integrity.drop_reference() removes them.
  *
@@ -319,7 +319,7 @@ CREATE FUNCTION integrity.drop_reference(referencing_table regclass, rule_name n
  *   referenced_table  the table; it must be yours
  *
  * Locks: SHARE ROW EXCLUSIVE on the table; ACCESS EXCLUSIVE if it removes a guard; SHARE UPDATE EXCLUSIVE on the referencing
- * table of a rule that it checks.
+ * table of a rule that it checks, SHARE ROW EXCLUSIVE on one that lacks its trigger for UPDATEs.
  *
  * Errors: 42501 not the owner; 42809 not a table; 42P01 no such table.
  *
@@ -413,7 +413,8 @@ CREATE FUNCTION integrity.describe_rule(trigger_oid oid,
  *   validated                         existing rows were checked
  *   deferrable, initially_deferred    as SET CONSTRAINTS understands them
  *   guarded                           the referenced table has all its guards, and they are enabled; so are the event triggers
- *                                     of the extension, and the unique index is kept from being dropped
+ *                                     of the extension, and the trigger for UPDATEs wherever the rule is; and the unique
+ *                                     index is kept from being dropped
  *   problem                           why the rule cannot work, or NULL
  */
 CREATE VIEW integrity.reference AS

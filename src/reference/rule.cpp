@@ -68,7 +68,7 @@ namespace
 {
 
 constexpr const char *form_hint =
-	"Write it as AFTER INSERT OR UPDATE ... FOR EACH ROW "
+	"Write it as AFTER INSERT ... FOR EACH ROW "
 	"WHEN (integrity.refers(NEW.column, (NULL::referenced_table).key)) "
 	"EXECUTE FUNCTION integrity.check_reference(...), or call integrity.add_reference().";
 
