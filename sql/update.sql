@@ -40,8 +40,16 @@ SELECT queued('t', 'UPDATE t SET note = note + 1');
 SELECT queued('t', 'UPDATE t SET ids = ids');
 SELECT queued('t', 'UPDATE t SET ids = NULL WHERE id IN (2, 3)');
 SELECT queued('t', 'UPDATE t SET ids = ids || 3');
+-- What only loses elements, as by an action, adds none; where it lies out of line nobody looks.
+SELECT queued('t', 'UPDATE t SET ids = array_remove(ids, 3)');
+SELECT queued('t', 'UPDATE t SET ids = ''{2,1}'' WHERE id = 1'), queued('t', 'UPDATE t SET ids = ''{1,1}'' WHERE id = 1'),
+       queued('t', 'UPDATE t SET ids = ''{1,2,3,4}'' WHERE id = 1'), queued('t', 'UPDATE t SET ids = ''{2,4}'' WHERE id = 1'),
+       queued('t', 'UPDATE t SET ids = ''{{4},{3}}'' WHERE id = 1'), queued('t', 'UPDATE t SET ids = ''{4,NULL}'' WHERE id = 1'),
+       queued('t', 'UPDATE t SET ids = ''{4}'' WHERE id = 1'), queued('t', 'UPDATE t SET ids = ''{1,2,3}'' WHERE id IN (1, 2, 3)');
 SELECT queued('t', 'UPDATE t SET ids = ''{5}'' WHERE id = 3');
 SELECT id, cardinality(ids), note FROM t ORDER BY id;
+SELECT queued('t', 'UPDATE t SET ids = ''{2,2}'' WHERE id = 1');   -- from {1,2,3}: twice now
+UPDATE t SET ids = '{1,2,3}' WHERE id = 1;
 -- refused: of a short one, of one out of line, from null, and where several rows change
 UPDATE t SET ids = ids || 2001 WHERE id = 1;
 UPDATE t SET ids = ids || 2001 WHERE id = 4;

@@ -53,7 +53,14 @@ struct Checked
 	size_t		count;
 };
 
-static_assert(Plain<UpdateCheck> && Plain<InsertRule> && Plain<Checked>);
+/* How refers_anew() compares two values. */
+struct Compared
+{
+	Layout		value;
+	Layout		element;		/* of an array; len is 0 if it is none */
+};
+
+static_assert(Plain<UpdateCheck> && Plain<InsertRule> && Plain<Checked> && Plain<Compared>);
 
 HTAB	   *checked;			/* Checked; null before first use */
 
@@ -171,6 +178,38 @@ List *
 partitions_of(Oid table)
 {
 	return get_rel_relkind(table) == RELKIND_PARTITIONED_TABLE ? find_all_inheritors(table, NoLock, nullptr) : list_make1_oid(table);
+}
+
+bool
+can_be_read_in_place(Datum value)
+{
+	const void *pointer = DatumGetPointer(value);
+
+	return !VARATT_IS_EXTERNAL(pointer) && !VARATT_IS_COMPRESSED(pointer);
+}
+
+/*
+ * Is the new array what is left of the old one when elements are taken out?
+ * Then it adds nothing, nor is an element in it more often than before. What
+ * lies out of line is not worth fetching for that.
+ */
+bool
+is_rest_of(Datum now, Datum before, const Layout &layout)
+{
+	Packed		rest;
+	Packed		all;
+
+	if (!can_be_read_in_place(now) || !can_be_read_in_place(before) ||
+		!packed_elements(DatumGetArrayTypeP(now), layout, &rest) ||
+		!packed_elements(DatumGetArrayTypeP(before), layout, &all) || rest.count > all.count)
+		return false;
+
+	size_t		found = 0;
+
+	for (size_t i = 0; found < rest.count && rest.count - found <= all.count - i; i++)
+		if (compare_images(element_at(all, i, layout), element_at(rest, found, layout), layout) == 0)
+			found++;
+	return found == rest.count;
 }
 
 /* The entry of the trigger, read again if anything at all was altered since. */
@@ -314,8 +353,8 @@ PG_FUNCTION_INFO_V1(integrity_refers_anew);
 PG_FUNCTION_INFO_V1(integrity_check_update);
 
 /*
- * refers_anew(OLD.column, NEW.column): the condition of the trigger. Only what
- * differs in its bytes can refer to something else.
+ * refers_anew(OLD.column, NEW.column): the condition of the trigger. It may say
+ * yes where nothing is added, but never no where something is.
  */
 PGDLLEXPORT Datum
 integrity_refers_anew(PG_FUNCTION_ARGS)
@@ -323,9 +362,11 @@ integrity_refers_anew(PG_FUNCTION_ARGS)
 	if (PG_ARGISNULL(1) || PG_ARGISNULL(0))
 		PG_RETURN_BOOL(!PG_ARGISNULL(1));
 
-	auto	   *layout = static_cast<Layout *>(fcinfo->flinfo->fn_extra);
+	auto	   *compared = static_cast<Compared *>(fcinfo->flinfo->fn_extra);
+	Datum		before = PG_GETARG_DATUM(0);
+	Datum		now = PG_GETARG_DATUM(1);
 
-	if (layout == nullptr)
+	if (compared == nullptr)
 	{
 		Oid			type = get_fn_expr_argtype(fcinfo->flinfo, 0);
 
@@ -334,11 +375,18 @@ integrity_refers_anew(PG_FUNCTION_ARGS)
 					(errcode(ERRCODE_DATATYPE_MISMATCH),
 					 errmsg("integrity.refers_anew() needs two values of one type"),
 					 errhint("It is the condition of a trigger: integrity.refers_anew(OLD.column, NEW.column).")));
-		layout = static_cast<Layout *>(MemoryContextAlloc(fcinfo->flinfo->fn_mcxt, sizeof(Layout)));
-		*layout = layout_of(type);
-		fcinfo->flinfo->fn_extra = layout;
+
+		Oid			element_type = get_base_element_type(type);
+
+		compared = static_cast<Compared *>(MemoryContextAllocZero(fcinfo->flinfo->fn_mcxt, sizeof(Compared)));
+		compared->value = layout_of(type);
+		if (OidIsValid(element_type))
+			compared->element = layout_of(element_type);
+		fcinfo->flinfo->fn_extra = compared;
 	}
-	PG_RETURN_BOOL(!is_stored_alike(PG_GETARG_DATUM(0), PG_GETARG_DATUM(1), *layout));
+	if (is_stored_alike(before, now, compared->value))
+		PG_RETURN_BOOL(false);
+	PG_RETURN_BOOL(compared->element.len == 0 || !is_rest_of(now, before, compared->element));
 }
 
 PGDLLEXPORT Datum
