@@ -62,8 +62,9 @@ CREATE FUNCTION integrity.check_update() RETURNS trigger
 	AS 'MODULE_PATHNAME', 'integrity_check_update';
 
 /**
- * The condition of the trigger that has UPDATEs checked: is the new value not null, and stored otherwise than the old one? Nothing
- * is fetched from the TOAST table for it.
+ * The condition of the trigger that has UPDATEs checked: could the new value hold what the old one does not? Not if it is null or
+ * stored as the old one is, and not if it is an array that has only lost elements, as far as that can be seen without fetching
+ * anything from the TOAST table.
  *
  * Parameters:
  *   1  OLD.column
