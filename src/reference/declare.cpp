@@ -219,6 +219,7 @@ trigger_statement(const Rule &rule)
 	StringInfoData sql;
 	const Options &options = rule.options;
 	const char *column = quote_identifier(get_attname(rule.referencing, rule.column, false));
+	bool		fires_on_update = rule.deferrable || !has_update_checks();
 	auto		add = [&](const char *option, const char *word)
 	{
 		appendStringInfo(&sql, "%s, ", quote_literal_cstr(psprintf("%s=%s", option, word)));
@@ -226,7 +227,7 @@ trigger_statement(const Rule &rule)
 
 	initStringInfo(&sql);
 	appendStringInfo(&sql, "CREATE %sTRIGGER %s AFTER INSERT%s ON %s ", rule.deferrable ? "CONSTRAINT " : "",
-					 quote_identifier(NameStr(rule.name)), rule.deferrable ? " OR UPDATE" : "",
+					 quote_identifier(NameStr(rule.name)), fires_on_update ? " OR UPDATE" : "",
 					 table_for_sql(rule.referencing, false));
 	if (rule.deferrable)
 		appendStringInfo(&sql, "DEFERRABLE INITIALLY %s ", rule.initially_deferred ? "DEFERRED" : "IMMEDIATE");

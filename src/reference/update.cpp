@@ -259,12 +259,18 @@ checked_by(Oid trigger, Oid table)
 
 } /* namespace */
 
+bool
+has_update_checks()
+{
+	return OidIsValid(function_oid("check_update"));
+}
+
 void
 ensure_update_check(const Rule &rule)
 {
 	InsertRule	own = {rule.trigger, InvalidOid, rule.column, rule.enabled};
 
-	if (rule.fires_on_update || rule.column <= 0)
+	if (rule.fires_on_update || rule.column <= 0 || !has_update_checks())
 		return;
 	if (find_check(update_checks_of(rule.referencing), own) == nullptr)
 		create_check(rule);

@@ -9,6 +9,9 @@
 namespace integrity
 {
 
+/* False as long as the extension in this database is of version 0.1.0, which has no such trigger. */
+bool		has_update_checks();
+
 /*
  * Makes the trigger for a rule that does not fire on UPDATE itself, and
  * enables it wherever the rule is. The caller holds ShareRowExclusiveLock on

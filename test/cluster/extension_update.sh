@@ -74,6 +74,26 @@ sql updated -c "ALTER EXTENSION integrity UPDATE"
 shows updated "0" "SELECT count(*) FROM integrity.reference WHERE NOT guarded"
 shows updated "0" "SELECT count(*) FROM pg_depend WHERE classid = 'pg_trigger'::regclass AND refclassid = 'pg_type'::regclass"
 shows updated "$current" "SELECT extversion FROM pg_extension WHERE extname = 'integrity'"
+# Rules that were declared before go on firing on UPDATE themselves; replaced as the change log says, they are like new ones.
+broken="UPDATE t SET plain = '{77}' WHERE id = 1"
+shows updated "0" "SELECT count(*) FROM pg_trigger WHERE tgfoid = 'integrity.check_update()'::regprocedure"
+[[ "$(sql updated -c "$broken" 2>&1)" = *t_plain_fkey* ]] || fail "an UPDATE is not checked after the update of the extension"
+sql updated -c "SET client_min_messages = warning" -c "
+DO \$\$
+DECLARE
+  rule record;
+BEGIN
+  FOR rule IN SELECT tgrelid::regclass AS rel, tgname, tgenabled, pg_get_triggerdef(oid) AS definition FROM pg_trigger
+               WHERE tgfoid = 'integrity.check_reference()'::regprocedure AND NOT tgdeferrable
+  LOOP
+    EXECUTE regexp_replace(replace(rule.definition, 'AFTER INSERT OR UPDATE', 'AFTER INSERT'), '^CREATE', 'CREATE OR REPLACE');
+    IF rule.tgenabled = 'D' THEN
+      EXECUTE format('ALTER TABLE %s DISABLE TRIGGER %I', rule.rel, rule.tgname);
+    END IF;
+  END LOOP;
+END \$\$"
+[[ "$(sql updated -c "$broken" 2>&1)" = *t_plain_fkey* ]] || fail "an UPDATE is not checked after its rule was replaced"
+shows updated "0" "SELECT count(*) FROM integrity.reference WHERE NOT guarded"
 
 contents fresh >"$SCRATCH/fresh.sql"
 contents updated >"$SCRATCH/updated.sql"
