@@ -20,9 +20,16 @@ ALTER EVENT TRIGGER integrity_keep_keys ENABLE ALWAYS;
 CREATE FUNCTION integrity.check_update() RETURNS trigger
 	LANGUAGE c
 	AS 'MODULE_PATHNAME', 'integrity_check_update';
-CREATE FUNCTION integrity.refers_anew("any", "any") RETURNS boolean
+CREATE FUNCTION integrity.refers_anew("any", "any", "any") RETURNS boolean
 	LANGUAGE c IMMUTABLE PARALLEL SAFE
 	AS 'MODULE_PATHNAME', 'integrity_refers_anew';
+CREATE FUNCTION integrity.updates_are_checked(rule_trigger oid) RETURNS boolean
+	LANGUAGE c STABLE STRICT
+	AS 'MODULE_PATHNAME', 'integrity_updates_are_checked';
+DROP FUNCTION integrity.add_guards(regclass);
+CREATE FUNCTION integrity.add_guards(table_name regclass) RETURNS void
+	LANGUAGE c
+	AS 'MODULE_PATHNAME', 'integrity_add_guards';
 
 -- A disabled event trigger is advised on, and guards before repairs.
 CREATE OR REPLACE FUNCTION integrity.advice(rule integrity.reference, references_broken bigint) RETURNS text
@@ -48,7 +55,10 @@ BEGIN
     ELSIF pg_catalog.current_setting('event_triggers', true) = 'off' THEN
       RETURN 'SET event_triggers = on;';
     END IF;
-    RETURN pg_catalog.format('SELECT integrity.add_guards(%L);', rule.referenced_table);
+    RETURN pg_catalog.format('SELECT integrity.add_guards(%L);',
+      CASE WHEN (SELECT integrity.updates_are_checked(t.oid) FROM pg_catalog.pg_trigger AS t
+                  WHERE t.tgrelid = rule.referencing_table AND t.tgname = rule.rule_name)
+           THEN rule.referenced_table ELSE rule.referencing_table END);
   ELSIF references_broken > 0 THEN
     RETURN integrity.repair_advice(rule);
   ELSIF rule.kind <> 'foreign key' AND NOT rule.enforced THEN
@@ -175,10 +185,10 @@ BEGIN
      WHERE t.tgrelid = table_name
         -- Tables below it are altered as well, and may have rules and guards of their own. Their TRUNCATE guards name no column.
         OR (t.tgrelid = ANY (family) AND t.proname <> 'guard_truncate')
-        OR (t.is_rule AND EXISTS (SELECT FROM pg_depend AS d
+        OR ((t.is_rule OR t.proname = 'check_update') AND EXISTS (SELECT FROM pg_depend AS d
                                    WHERE d.classid = 'pg_trigger'::regclass AND d.objid = t.oid
                                      AND d.refclassid = 'pg_class'::regclass AND d.refobjid = ANY (family)))
-     -- Those that check UPDATEs come first, so that they get their old names: what declares a rule makes one if there is none.
+     -- Update triggers first: they would go with their rules, and what declares a rule makes one if there is none.
      ORDER BY t.proname = 'check_update' DESC, t.oid
   LOOP
     EXECUTE format('LOCK TABLE %s IN ACCESS EXCLUSIVE MODE', each.relid);

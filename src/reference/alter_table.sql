@@ -42,10 +42,10 @@ BEGIN
      WHERE t.tgrelid = table_name
         -- Tables below it are altered as well, and may have rules and guards of their own. Their TRUNCATE guards name no column.
         OR (t.tgrelid = ANY (family) AND t.proname <> 'guard_truncate')
-        OR (t.is_rule AND EXISTS (SELECT FROM pg_depend AS d
+        OR ((t.is_rule OR t.proname = 'check_update') AND EXISTS (SELECT FROM pg_depend AS d
                                    WHERE d.classid = 'pg_trigger'::regclass AND d.objid = t.oid
                                      AND d.refclassid = 'pg_class'::regclass AND d.refobjid = ANY (family)))
-     -- Those that check UPDATEs come first, so that they get their old names: what declares a rule makes one if there is none.
+     -- Update triggers first: they would go with their rules, and what declares a rule makes one if there is none.
      ORDER BY t.proname = 'check_update' DESC, t.oid
   LOOP
     EXECUTE format('LOCK TABLE %s IN ACCESS EXCLUSIVE MODE', each.relid);

@@ -12,7 +12,7 @@
 #include "dropped.h"
 #include "guards.h"
 #include "partitions.h"
-#include "update.h"
+#include "updates.h"
 
 namespace integrity
 {
@@ -166,11 +166,37 @@ keep_triggers_of_pending_checks(Oid table, const char *name)
 		if (!list_member_oid(triggers, lfirst_oid(cell)))
 			continue;
 		load_rule(lfirst_oid(cell), &rule, &problem);
-		if (!rule.fires_on_update)
-			require_no_pending_checks(table, "disable a rule of");
 		if (rule.deferrable && OidIsValid(rule.referenced) && rule_is_enforced(rule.enabled))
 			require_no_pending_checks(rule.referenced, "disable a rule that refers to");
 	}
+}
+
+/*
+ * What an update trigger has queued, it checks if the rule is as enabled as
+ * itself. So neither changes while something is queued, on partitions either.
+ */
+void
+keep_states_of_pending_updates(Oid table, const char *name)
+{
+	ListCell   *cell;
+
+	if (!OidIsValid(table) || !pg::owns_table(table, GetUserId()))
+		return;
+	foreach(cell, insert_rules_of(table))
+	{
+		auto	   *rule = static_cast<const InsertRule *>(lfirst(cell));
+
+		if (name == nullptr || strcmp(NameStr(rule->name), name) == 0)
+			require_no_pending_checks(table, "enable or disable a rule of");
+	}
+}
+
+bool
+is_rule_of(Oid table, const char *name)
+{
+	Oid			trigger = get_trigger_oid(table, name, true);
+
+	return OidIsValid(trigger) && list_member_oid(rule_triggers(table, false), trigger);
 }
 
 } /* namespace */
@@ -207,7 +233,8 @@ complete_alter_table(AlterTableStmt *statement)
 				/* A parallel restore does this to tables that refer to each other, and nobody deletes beside it. */
 				if (!check_function_bodies)
 					break;
-				enable_update_checks(table);
+				if (command->name == nullptr || is_rule_of(table, command->name))
+					ensure_update_triggers(table, InvalidOid, true);
 				foreach(rule_cell, rule_triggers(table, false))
 				{
 					Rule		rule;
@@ -302,10 +329,17 @@ before_alter_table(AlterTableStmt *statement)
 			case AT_SetUnLogged:
 				keep_persistence(statement->relation, command->subtype == AT_SetLogged);
 				break;
+			case AT_EnableTrig:
+			case AT_EnableAlwaysTrig:
+			case AT_EnableTrigAll:
+			case AT_EnableTrigUser:
+				keep_states_of_pending_updates(table, command->name);
+				break;
 			case AT_DisableTrig:
 			case AT_DisableTrigAll:
 			case AT_DisableTrigUser:
 			case AT_EnableReplicaTrig:
+				keep_states_of_pending_updates(table, command->name);
 				keep_triggers_of_pending_checks(table, command->name);
 				break;
 			default:

@@ -15,10 +15,33 @@
 #include "dependency.h"
 #include "guards.h"
 #include "partitions.h"
+#include "updates.h"
 #include "validate.h"
 
 namespace integrity
 {
+
+/*
+ * A statement that is under way took its list of triggers when it began, and
+ * would bring rows that nobody checks. As ALTER TABLE ADD FOREIGN KEY.
+ */
+void
+require_not_in_use(Oid table, const char *what)
+{
+	ListCell   *cell;
+
+	foreach(cell, find_all_inheritors(table, AccessShareLock, nullptr))
+	{
+		Relation	rel = table_open(lfirst_oid(cell), NoLock);
+
+		if (rel->rd_refcnt > 1 && (lfirst_oid(cell) == table || rel->rd_rel->relispartition))
+			ereport(ERROR,
+					(errcode(ERRCODE_OBJECT_IN_USE),
+					 errmsg("cannot %s \"%s\" because it is being used by active queries in this session", what,
+							RelationGetRelationName(rel))));
+		table_close(rel, NoLock);
+	}
+}
 
 void
 require_references(const Rule &rule, Oid role)
@@ -44,28 +67,6 @@ require_ownership(const Rule &rule)
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 				 errmsg("must be owner of table %s", get_rel_name(rule.referencing)),
 				 errhint("Only the owner of the referencing table can declare its references.")));
-}
-
-/*
- * A statement that is under way took its list of triggers when it began, and
- * would bring rows that nobody checks. As ALTER TABLE ADD FOREIGN KEY.
- */
-void
-require_not_in_use(Oid referencing)
-{
-	ListCell   *cell;
-
-	foreach(cell, find_all_inheritors(referencing, AccessShareLock, nullptr))
-	{
-		Relation	rel = table_open(lfirst_oid(cell), NoLock);
-
-		if (rel->rd_refcnt > 1 && (lfirst_oid(cell) == referencing || rel->rd_rel->relispartition))
-			ereport(ERROR,
-					(errcode(ERRCODE_OBJECT_IN_USE),
-					 errmsg("cannot declare a rule of \"%s\" because it is being used by active queries in this session",
-							RelationGetRelationName(rel))));
-		table_close(rel, NoLock);
-	}
 }
 
 /* A rule that is valid stays so only if its rows hold. */
@@ -113,6 +114,7 @@ complete_restored_rule(Oid trigger)
 	forget_row_type(rule.referenced);
 	if (OidIsValid(rule.index))
 		depend_on_index(rule);
+	tie_update_triggers(rule.referencing);
 	if (works)
 		look_again(rule);
 }
@@ -159,7 +161,7 @@ complete_rule(Oid trigger)
 	require_ownership(rule);
 	require_references(rule, GetUserId());
 	refuse_foreign_tables(rule.referencing);
-	require_not_in_use(rule.referencing);
+	require_not_in_use(rule.referencing, "declare a rule of");
 	LockRelationOid(rule.referenced, ShareRowExclusiveLock);
 	depend_on_index(rule);
 	forget_row_type(rule.referenced);
@@ -169,6 +171,7 @@ complete_rule(Oid trigger)
 
 	ensure_guards(rule);
 	look_again_at(unguarded);
+	ensure_update_triggers(rule.referencing, trigger);
 	return rule;
 }
 
@@ -213,25 +216,28 @@ tie_all_rules()
 		{
 			depend_on_index(rule);
 			forget_row_type(rule.referenced);
+			tie_update_triggers(rule.referencing);
 		}
 	}
 	systable_endscan(scan);
 	table_close(pg_trigger, AccessShareLock);
 }
 
-bool
-is_declared_rule(Oid trigger)
+/* The table of a trigger that calls this function and is no clone, or invalid. */
+Oid
+table_of_declared(Oid trigger, const char *function)
 {
-	bool		is_rule = false;
-	Oid			check_function = function_oid("check_reference");
+	Oid			table = InvalidOid;
+	Oid			oid = function_oid(function);
 
 	with_trigger_row(trigger, [&](HeapTuple tuple, TupleDesc)
 	{
 		Form_pg_trigger form = trigger_form(tuple);
 
-		is_rule = form->tgfoid == check_function && !OidIsValid(form->tgparentid);
+		if (form->tgfoid == oid && !OidIsValid(form->tgparentid))
+			table = form->tgrelid;
 	});
-	return is_rule;
+	return table;
 }
 
 } /* namespace */
@@ -266,7 +272,11 @@ integrity_complete_rule(PG_FUNCTION_ARGS)
 		Oid			classid = DatumGetObjectId(SPI_getbinval(commands->vals[i], commands->tupdesc, 1, &isnull));
 		Oid			objid = DatumGetObjectId(SPI_getbinval(commands->vals[i], commands->tupdesc, 2, &isnull));
 
-		if (classid == TriggerRelationId && is_declared_rule(objid))
+		Oid			update_table = classid == TriggerRelationId ? table_of_declared(objid, "check_update") : InvalidOid;
+
+		if (OidIsValid(update_table))
+			tie_update_triggers(update_table);
+		else if (classid == TriggerRelationId && OidIsValid(table_of_declared(objid, "check_reference")))
 		{
 			if (!check_function_bodies)
 			{

@@ -9,6 +9,9 @@
 namespace integrity
 {
 
+/* Raises if a statement of this session is at work on the table or a partition of it. */
+void		require_not_in_use(Oid table, const char *what);
+
 /* Raises unless this role, and the owner of the referencing table, may reference the key. */
 void		require_references(const Rule &rule, Oid role);
 

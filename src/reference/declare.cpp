@@ -13,7 +13,7 @@
 #include "dependency.h"
 #include "gin.h"
 #include "guards.h"
-#include "update.h"
+#include "updates.h"
 #include "validate.h"
 
 namespace integrity
@@ -219,7 +219,7 @@ trigger_statement(const Rule &rule)
 	StringInfoData sql;
 	const Options &options = rule.options;
 	const char *column = quote_identifier(get_attname(rule.referencing, rule.column, false));
-	bool		fires_on_update = rule.deferrable || !has_update_checks();
+	bool		fires_on_update = rule.deferrable || !has_update_triggers();
 	auto		add = [&](const char *option, const char *word)
 	{
 		appendStringInfo(&sql, "%s, ", quote_literal_cstr(psprintf("%s=%s", option, word)));
@@ -471,7 +471,6 @@ integrity_drop_reference(PG_FUNCTION_ARGS)
 	if (OidIsValid(rule.referenced))
 		LockRelationOid(rule.referenced, AccessExclusiveLock);
 	run_ddl(psprintf("DROP TRIGGER %s ON %s", quote_identifier(NameStr(named.name)), table_for_sql(named.table, false)));
-	drop_unneeded_update_checks(named.table);
 	if (OidIsValid(rule.referenced))
 		drop_unneeded_guards(rule.referenced);
 	PG_RETURN_VOID();
@@ -480,17 +479,18 @@ integrity_drop_reference(PG_FUNCTION_ARGS)
 PGDLLEXPORT Datum
 integrity_add_guards(PG_FUNCTION_ARGS)
 {
-	require_not_null(fcinfo, {"referenced_table"});
+	require_not_null(fcinfo, {"table_name"});
 
 	Oid			table = PG_GETARG_OID(0);
 
-	require_owner(table, "Only the owner of the referenced table can make its guards.");
+	require_owner(table, "Only the owner of a table can make its guards.");
 	if (get_rel_relkind(table) != RELKIND_RELATION && get_rel_relkind(table) != RELKIND_PARTITIONED_TABLE)
 		ereport(ERROR,
 				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
 				 errmsg("\"%s\" is not a table", get_rel_name(table)),
-				 errhint("Name a table that is referenced.")));
+				 errhint("Name a table that is referenced, or that has rules.")));
 	LockRelationOid(table, ShareRowExclusiveLock);
+	require_not_in_use(table, "make the guards of");
 
 	List	   *unguarded = unguarded_rules(table);
 
@@ -502,6 +502,8 @@ integrity_add_guards(PG_FUNCTION_ARGS)
 			depend_on_index(*rule);
 	}
 	look_again_at(unguarded);
+	drop_unneeded_update_triggers(table);
+	ensure_update_triggers(table, InvalidOid);
 	PG_RETURN_VOID();
 }
 }

@@ -64,6 +64,7 @@ forget_row_type(Oid referenced)
 {
 	Oid			row_type = get_rel_type_id(referenced);
 	Oid			check_function = function_oid("check_reference");
+	Oid			update_function = function_oid("check_update");
 	Relation	pg_depend = table_open(DependRelationId, AccessShareLock);
 	List	   *triggers = NIL;
 	ListCell   *cell;
@@ -89,7 +90,7 @@ forget_row_type(Oid referenced)
 
 		with_trigger_row(lfirst_oid(cell), [&](HeapTuple tuple, TupleDesc)
 		{
-			is_rule = trigger_form(tuple)->tgfoid == check_function;
+			is_rule = trigger_form(tuple)->tgfoid == check_function || trigger_form(tuple)->tgfoid == update_function;
 		});
 		if (is_rule)
 			deleteDependencyRecordsForSpecific(TriggerRelationId, lfirst_oid(cell), DEPENDENCY_NORMAL, TypeRelationId, row_type);

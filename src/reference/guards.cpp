@@ -17,39 +17,16 @@
 #include "commands.h"
 #include "dependency.h"
 #include "guards.h"
-#include "update.h"
+#include "updates.h"
 
 namespace integrity
 {
-
-AttrNumber
-watched_column(const char *condition, const char *function)
-{
-	Node	   *node = static_cast<Node *>(stringToNode(condition));
-
-	if (!IsA(node, FuncExpr))
-		return -1;
-
-	auto	   *call = castNode(FuncExpr, node);
-	const char *name = get_func_name(call->funcid);
-
-	if (name == nullptr || strcmp(name, function) != 0 || get_func_namespace(call->funcid) != schema_oid() ||
-		!IsA(linitial(call->args), Var) || !IsA(lsecond(call->args), Var))
-		return -1;
-
-	auto	   *before = static_cast<Var *>(linitial(call->args));
-	auto	   *after = static_cast<Var *>(lsecond(call->args));
-	bool		right = before->varno == PRS2_OLD_VARNO && after->varno == PRS2_NEW_VARNO &&
-		before->varattno == after->varattno;
-
-	return right ? before->varattno : AttrNumber{-1};
-}
 
 char *
 free_trigger_name(Oid table, const char *name, Oid parent)
 {
 	List	   *tables = find_all_inheritors(table, NoLock, nullptr);
-	char	   *free_name = pstrdup(name);
+	char	   *free_name = makeObjectName(name, nullptr, nullptr);
 
 	if (OidIsValid(parent))
 		tables = lappend_oid(tables, parent);
@@ -62,7 +39,7 @@ free_trigger_name(Oid table, const char *name, Oid parent)
 			taken |= OidIsValid(get_trigger_oid(lfirst_oid(cell), free_name, true));
 		if (!taken)
 			return free_name;
-		free_name = psprintf("%s_%d", name, i);
+		free_name = makeObjectName(name, nullptr, psprintf("%d", i));
 	}
 }
 
@@ -91,6 +68,33 @@ struct GuardTrigger
 
 static_assert(Plain<GuardTrigger>);
 
+/*
+ * The column of WHEN (integrity.key_changes(OLD.key, NEW.key)), or -1 if the
+ * condition is another one.
+ */
+AttrNumber
+watched_column(const char *condition)
+{
+	Node	   *node = static_cast<Node *>(stringToNode(condition));
+
+	if (!IsA(node, FuncExpr))
+		return -1;
+
+	auto	   *call = castNode(FuncExpr, node);
+	const char *name = get_func_name(call->funcid);
+
+	if (name == nullptr || strcmp(name, "key_changes") != 0 || get_func_namespace(call->funcid) != schema_oid() ||
+		!IsA(linitial(call->args), Var) || !IsA(lsecond(call->args), Var))
+		return -1;
+
+	auto	   *before = static_cast<Var *>(linitial(call->args));
+	auto	   *after = static_cast<Var *>(lsecond(call->args));
+	bool		right = before->varno == PRS2_OLD_VARNO && after->varno == PRS2_NEW_VARNO &&
+		before->varattno == after->varattno;
+
+	return right ? before->varattno : AttrNumber{-1};
+}
+
 GuardTrigger
 read_guard(Guard guard, HeapTuple tuple, TupleDesc desc)
 {
@@ -103,7 +107,7 @@ read_guard(Guard guard, HeapTuple tuple, TupleDesc desc)
 	heap_getattr(tuple, Anum_pg_trigger_tgoldtable, desc, &no_table);
 	trigger.guard = guard;
 	trigger.name = form->tgname;
-	trigger.column = unconditional ? AttrNumber{0} : watched_column(TextDatumGetCString(condition), "key_changes");
+	trigger.column = unconditional ? AttrNumber{0} : watched_column(TextDatumGetCString(condition));
 	trigger.complete = trigger.column >= 0 &&
 		is_guard_form(guard, form->tgtype, form->tgattr.dim1, unconditional, form->tgdeferrable);
 	trigger.enabled = rule_is_enforced(form->tgenabled);
@@ -328,7 +332,6 @@ ensure_guards(const Rule &rule)
 		ensure_guard(referenced, Guard::Move, rule.key);
 	ensure_partition_guards(referenced, true);
 	ensure_deferred_guard(rule);
-	ensure_update_check(rule);
 
 	/* ENABLE on the partitioned table reaches the clones. */
 	if (lacks_partition_guard(referenced))

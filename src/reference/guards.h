@@ -37,16 +37,13 @@ is_guard_form(Guard guard, int16 type, int columns, bool unconditional, bool def
 		(unconditional || guard == Guard::Update);
 }
 
-/* The column of a condition "integrity.<function>(OLD.column, NEW.column)", or -1 if it is another one. */
-AttrNumber	watched_column(const char *condition, const char *function);
-
 /*
  * This name, or with a number behind it, so that it is free on the table, on
  * its partitions, which get clones of that name, and on "parent", if that is valid.
  */
 char	   *free_trigger_name(Oid table, const char *name, Oid parent);
 
-/* Makes the guards that are missing, and the trigger for the rule's UPDATEs. The caller holds ShareRowExclusiveLock on the table. */
+/* Makes the guards that are missing. The caller holds ShareRowExclusiveLock on the table. */
 void		ensure_guards(const Rule &rule);
 
 /* Gives the partitions below this table the TRUNCATE guard that PostgreSQL does not clone. */

@@ -45,16 +45,17 @@ CREATE FUNCTION integrity.check_reference() RETURNS trigger
 	AS 'MODULE_PATHNAME', 'integrity_check_reference';
 
 /**
- * The trigger that has the UPDATEs of a referencing column checked. It stands for all rules of the column that do not fire on
- * UPDATE themselves, each as far as it is enforced. Whatever declares a rule makes it, by the name `<rule>_update`; it fires
- * only where the bytes of the column have changed, so that an UPDATE of other columns costs no more than with a foreign key.
+ * The update trigger of a rule: has checked what an UPDATE adds to the column. Whatever declares a rule makes it, by the name
+ * `<rule>_update`, and it goes with the rule and has its state: who disables or enables the rule need not think of it. It
+ * fires only for rows whose column may refer to something else than before, so that an UPDATE of other columns costs no more than
+ * with a foreign key.
  *
  * Locks, errors: as integrity.check_reference().
  *
  * Example:
  *   CREATE TRIGGER parent_profiles_children_ids_fkey_update
  *     AFTER UPDATE ON parent_profiles FOR EACH ROW
- *     WHEN (integrity.refers_anew(OLD.children_ids, NEW.children_ids))
+ *     WHEN (integrity.refers_anew(OLD.children_ids, NEW.children_ids, (NULL::student_profiles).id))
  *     EXECUTE FUNCTION integrity.check_update();
  */
 CREATE FUNCTION integrity.check_update() RETURNS trigger
@@ -69,10 +70,16 @@ CREATE FUNCTION integrity.check_update() RETURNS trigger
  * Parameters:
  *   1  OLD.column
  *   2  NEW.column
+ *   3  the key, as (NULL::referenced_table).column; with the column it tells which rules are meant
  */
-CREATE FUNCTION integrity.refers_anew("any", "any") RETURNS boolean
+CREATE FUNCTION integrity.refers_anew("any", "any", "any") RETURNS boolean
 	LANGUAGE c IMMUTABLE PARALLEL SAFE
 	AS 'MODULE_PATHNAME', 'integrity_refers_anew';
+
+-- Has the rule of this trigger its update trigger wherever it is enforced? For the report's advice.
+CREATE FUNCTION integrity.updates_are_checked(rule_trigger oid) RETURNS boolean
+	LANGUAGE c STABLE STRICT
+	AS 'MODULE_PATHNAME', 'integrity_updates_are_checked';
 
 /**
  * The guard of a referenced table for DELETE: carries out on_delete of every rule that references the table.
@@ -289,7 +296,7 @@ CREATE FUNCTION integrity.validate_reference(referencing_table regclass, rule_na
 	AS 'MODULE_PATHNAME', 'integrity_validate_reference';
 
 /**
- * Drops a rule, and the guards of the referenced table and the trigger for UPDATEs if no other rule needs them. For a native foreign key this is
+ * Drops a rule with its update trigger, and the guards of the referenced table if no other rule needs them. For a native foreign key this is
  * ALTER TABLE DROP CONSTRAINT.
  *
  * Parameters:
@@ -308,26 +315,27 @@ CREATE FUNCTION integrity.drop_reference(referencing_table regclass, rule_name n
 	AS 'MODULE_PATHNAME', 'integrity_drop_reference';
 
 /**
- * Makes the guard triggers that are missing on a referenced table, enables those that are disabled, and removes those that
- * no rule needs any more. Makes and enables the triggers that check the UPDATEs of its rules, on the referencing tables. Makes its rules depend on the unique index of their key, if they do not. Only needed where somebody
- * dropped or disabled guards, restored a referencing table alone, renamed a deferrable rule, or dropped a referencing table:
- * declaring a rule makes its guards, and integrity.drop_reference() removes them.
+ * Makes the guard triggers that are missing on a referenced table, and the update triggers that are missing on a referencing one,
+ * enables those that are disabled, and removes those that no rule needs any more. Makes the rules that refer to the table depend
+ * on the unique index of their key, if they do not. Only needed where somebody dropped or disabled such a trigger, restored a
+ * referencing table alone, renamed a deferrable rule, or dropped a referencing table: declaring a rule makes what it needs,
+ * and integrity.drop_reference() removes it. The report says for which of the two tables of a rule to call it.
  *
- * Keys may have gone unnoticed while a guard was missing. So a rule that was not guarded, is enforced and says that it is valid
+ * References may have got broken while a trigger was missing. So a rule that was not guarded, is enforced and says that it is valid
  * is checked, with the report's scan; if rows break it, it becomes not valid, with a warning.
  *
  * Parameters:
- *   referenced_table  the table; it must be yours
+ *   table_name  the table; it must be yours
  *
- * Locks: SHARE ROW EXCLUSIVE on the table; ACCESS EXCLUSIVE if it removes a guard; SHARE UPDATE EXCLUSIVE on the referencing
- * table of a rule that it checks, SHARE ROW EXCLUSIVE on one that lacks its trigger for UPDATEs.
+ * Locks: SHARE ROW EXCLUSIVE on the table; ACCESS EXCLUSIVE if it removes a trigger; SHARE UPDATE EXCLUSIVE on the referencing
+ * table of a rule that it checks.
  *
- * Errors: 42501 not the owner; 42809 not a table; 42P01 no such table.
+ * Errors: 42501 not the owner; 42809 not a table; 42P01 no such table; 55006 a statement of the session is at work on it.
  *
  * Example:
  *   SELECT integrity.add_guards('student_profiles');
  */
-CREATE FUNCTION integrity.add_guards(referenced_table regclass) RETURNS void
+CREATE FUNCTION integrity.add_guards(table_name regclass) RETURNS void
 	LANGUAGE c
 	AS 'MODULE_PATHNAME', 'integrity_add_guards';
 
@@ -414,8 +422,8 @@ CREATE FUNCTION integrity.describe_rule(trigger_oid oid,
  *   validated                         existing rows were checked
  *   deferrable, initially_deferred    as SET CONSTRAINTS understands them
  *   guarded                           the referenced table has all its guards, and they are enabled; so are the event triggers
- *                                     of the extension, and the trigger for UPDATEs wherever the rule is; and the unique
- *                                     index is kept from being dropped
+ *                                     of the extension, and the update trigger wherever the rule is; and the unique index is
+ *                                     kept from being dropped
  *   problem                           why the rule cannot work, or NULL
  */
 CREATE VIEW integrity.reference AS

@@ -64,6 +64,21 @@ rule_is_enforced(char tgenabled)
 	return tgenabled == TRIGGER_FIRES_ON_ORIGIN || tgenabled == TRIGGER_FIRES_ALWAYS;
 }
 
+/* Reads the key that (NULL::table).column names. */
+bool
+read_target(Node *target, Oid *referenced, AttrNumber *key)
+{
+	if (!IsA(target, FieldSelect) || !IsA(castNode(FieldSelect, target)->arg, Const))
+		return false;
+
+	FieldSelect *field = castNode(FieldSelect, target);
+	auto	   *row = reinterpret_cast<Const *>(field->arg);
+
+	*referenced = get_typ_typrelid(row->consttype);
+	*key = field->fieldnum;
+	return OidIsValid(*referenced) && row->constisnull;
+}
+
 namespace
 {
 
@@ -138,17 +153,9 @@ read_condition(const char *tgqual, Rule *rule, Problem *problem)
 		return malformed(problem, rule->name, "The first argument of integrity.refers() is not a column of NEW.");
 	rule->column = castNode(Var, source)->varattno;
 
-	if (!IsA(target, FieldSelect) || !IsA(castNode(FieldSelect, target)->arg, Const))
+	if (!read_target(target, &rule->referenced, &rule->key))
 		return malformed(problem, rule->name,
 						 "The second argument of integrity.refers() is not of the form (NULL::table).column.");
-
-	FieldSelect *field = castNode(FieldSelect, target);
-
-	rule->referenced = get_typ_typrelid(reinterpret_cast<Const *>(field->arg)->consttype);
-	rule->key = field->fieldnum;
-	if (!OidIsValid(rule->referenced) || !reinterpret_cast<Const *>(field->arg)->constisnull)
-		return malformed(problem, rule->name,
-						 "The second argument of integrity.refers() does not name a column of a table.");
 	return true;
 }
 

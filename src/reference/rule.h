@@ -99,6 +99,7 @@ const char *word_of(OnEmpty action);
 Oid			schema_oid();
 Oid			function_oid(const char *name);
 bool		read_rule(HeapTuple trigger, TupleDesc pg_trigger_desc, Rule *rule, Problem *problem);
+bool		read_target(Node *target, Oid *referenced, AttrNumber *key);
 bool		rule_fires(char tgenabled);
 bool		rule_fires_with(char tgenabled, char fired);
 bool		rule_is_enforced(char tgenabled);

@@ -118,7 +118,10 @@ BEGIN
     ELSIF pg_catalog.current_setting('event_triggers', true) = 'off' THEN
       RETURN 'SET event_triggers = on;';
     END IF;
-    RETURN pg_catalog.format('SELECT integrity.add_guards(%L);', rule.referenced_table);
+    RETURN pg_catalog.format('SELECT integrity.add_guards(%L);',
+      CASE WHEN (SELECT integrity.updates_are_checked(t.oid) FROM pg_catalog.pg_trigger AS t
+                  WHERE t.tgrelid = rule.referencing_table AND t.tgname = rule.rule_name)
+           THEN rule.referenced_table ELSE rule.referencing_table END);
   ELSIF references_broken > 0 THEN
     RETURN integrity.repair_advice(rule);
   ELSIF rule.kind <> 'foreign key' AND NOT rule.enforced THEN

@@ -1,0 +1,408 @@
+/*
+ * updates.cpp
+ *	  Makes and removes update triggers.
+ *
+ * They are to the referencing table what guards are to the referenced one:
+ * ordinary triggers, which \d shows and pg_dump dumps. But each goes with its
+ * rule, by a dependency that a dump does not have; it is recorded again when
+ * both are there. Until then, and after the clone of a rule was disabled or
+ * enabled by itself, column and key tell which belong together.
+ */
+#include "action.h"
+#include "catalog.h"
+#include "complete.h"
+#include "dependency.h"
+#include "guards.h"
+#include "updates.h"
+
+namespace integrity
+{
+
+/*
+ * Reads WHEN (integrity.refers_anew(OLD.column, NEW.column, (NULL::referenced).key)).
+ * One that fires on less than it should is none, whatever function it calls.
+ */
+bool
+read_update_trigger(HeapTuple tuple, TupleDesc desc, UpdateTrigger *trigger)
+{
+	Form_pg_trigger form = trigger_form(tuple);
+	bool		unconditional;
+	Datum		condition = heap_getattr(tuple, Anum_pg_trigger_tgqual, desc, &unconditional);
+
+	if (form->tgtype != (TRIGGER_TYPE_ROW | TRIGGER_TYPE_UPDATE) || form->tgattr.dim1 != 0 || form->tgdeferrable || unconditional)
+		return false;
+
+	Node	   *node = static_cast<Node *>(stringToNode(TextDatumGetCString(condition)));
+
+	if (!IsA(node, FuncExpr) || list_length(castNode(FuncExpr, node)->args) != 3)
+		return false;
+
+	auto	   *call = castNode(FuncExpr, node);
+	const char *function = get_func_name(call->funcid);
+
+	if (function == nullptr || strcmp(function, "refers_anew") != 0 || get_func_namespace(call->funcid) != schema_oid() ||
+		!IsA(linitial(call->args), Var) || !IsA(lsecond(call->args), Var))
+		return false;
+
+	auto	   *before = static_cast<Var *>(linitial(call->args));
+	auto	   *now = static_cast<Var *>(lsecond(call->args));
+
+	trigger->trigger = form->oid;
+	trigger->name = form->tgname;
+	trigger->reference.column = now->varattno;
+	trigger->reference.clone = OidIsValid(form->tgparentid);
+	trigger->reference.enabled = form->tgenabled;
+	return before->varno == PRS2_OLD_VARNO && now->varno == PRS2_NEW_VARNO && before->varattno == now->varattno &&
+		read_target(static_cast<Node *>(lthird(call->args)), &trigger->reference.referenced, &trigger->reference.key);
+}
+
+List *
+insert_rules_of(Oid table)
+{
+	Oid			function = function_oid("check_reference");
+	List	   *rules = NIL;
+
+	for_each_trigger(table, [&](HeapTuple tuple, TupleDesc desc)
+	{
+		Form_pg_trigger form = trigger_form(tuple);
+		Rule		rule;
+		Problem		problem = {};
+
+		if (form->tgfoid != function || TRIGGER_FOR_UPDATE(form->tgtype) || !read_rule(tuple, desc, &rule, &problem))
+			return;
+
+		auto	   *insert_rule = static_cast<InsertRule *>(palloc(sizeof(InsertRule)));
+
+		*insert_rule = {rule.trigger, rule.name, rule.parent, !rule.options.not_valid,
+			{rule.column, rule.referenced, rule.key, OidIsValid(rule.parent), rule.enabled}};
+		rules = lappend(rules, insert_rule);
+	});
+	return rules;
+}
+
+bool
+same_reference(const Reference &a, const Reference &b)
+{
+	return a.column == b.column && a.referenced == b.referenced && a.key == b.key && a.clone == b.clone;
+}
+
+namespace
+{
+
+/* UpdateTriggers of this table, in the order of their names. */
+List *
+update_triggers_of(Oid table)
+{
+	Oid			function = function_oid("check_update");
+	List	   *triggers = NIL;
+
+	for_each_trigger(table, [&](HeapTuple tuple, TupleDesc desc)
+	{
+		auto	   *trigger = static_cast<UpdateTrigger *>(palloc0(sizeof(UpdateTrigger)));
+
+		if (trigger_form(tuple)->tgfoid == function && read_update_trigger(tuple, desc, trigger))
+			triggers = lappend(triggers, trigger);
+	});
+	return triggers;
+}
+
+/* The rule that this trigger goes with, or invalid. */
+Oid
+rule_of(Oid update_trigger)
+{
+	Relation	pg_depend = table_open(DependRelationId, AccessShareLock);
+	Oid			rule = InvalidOid;
+	ScanKeyData keys[2];
+
+	ScanKeyInit(&keys[0], Anum_pg_depend_classid, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(TriggerRelationId));
+	ScanKeyInit(&keys[1], Anum_pg_depend_objid, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(update_trigger));
+	SysScanDesc scan = systable_beginscan(pg_depend, DependDependerIndexId, true, nullptr, 2, keys);
+
+	for (HeapTuple tuple; HeapTupleIsValid(tuple = systable_getnext(scan));)
+	{
+		auto	   *form = reinterpret_cast<Form_pg_depend>(GETSTRUCT(tuple));
+
+		if (form->refclassid == TriggerRelationId && form->deptype == DEPENDENCY_AUTO)
+			rule = form->refobjid;
+	}
+	systable_endscan(scan);
+	table_close(pg_depend, AccessShareLock);
+	return rule;
+}
+
+const UpdateTrigger *
+trigger_tied_to(Oid rule, List *triggers)
+{
+	ListCell   *cell;
+
+	foreach(cell, triggers)
+	{
+		auto	   *trigger = static_cast<const UpdateTrigger *>(lfirst(cell));
+
+		if (!trigger->reference.clone && rule_of(trigger->trigger) == rule)
+			return trigger;
+	}
+	return nullptr;
+}
+
+/* The trigger for this rule, rather one with its state; null if there is none. */
+const UpdateTrigger *
+find_trigger(List *triggers, const InsertRule &rule)
+{
+	const UpdateTrigger *found = nullptr;
+	ListCell   *cell;
+
+	foreach(cell, triggers)
+	{
+		auto	   *trigger = static_cast<const UpdateTrigger *>(lfirst(cell));
+
+		if (same_reference(trigger->reference, rule.reference) &&
+			(found == nullptr || trigger->reference.enabled == rule.reference.enabled))
+			found = trigger;
+	}
+	return found;
+}
+
+/* "just_enabled": its state has changed in this moment, so that another one says nothing of what was checked until then. */
+bool
+is_checked(List *triggers, const InsertRule &rule, bool just_enabled)
+{
+	const UpdateTrigger *trigger = find_trigger(triggers, rule);
+
+	return trigger && (rule.reference.enabled == TRIGGER_DISABLED || trigger->reference.enabled == rule.reference.enabled ||
+					   (just_enabled && trigger->reference.enabled != TRIGGER_DISABLED));
+}
+
+/* The table, and its partitions, parents first. What only inherits from it has no clones. */
+List *
+partitions_of(Oid table)
+{
+	return get_rel_relkind(table) == RELKIND_PARTITIONED_TABLE ? find_all_inheritors(table, NoLock, nullptr) : list_make1_oid(table);
+}
+
+/* Are the rule and its clones? */
+bool
+is_checked_everywhere(Oid rule, Oid table, bool just_enabled)
+{
+	List	   *family = list_make1_oid(rule);
+	ListCell   *cell;
+	ListCell   *rule_cell;
+
+	/* Parents come before their partitions, so a clone's parent is known by then. */
+	foreach(cell, partitions_of(table))
+	{
+		List	   *triggers = update_triggers_of(lfirst_oid(cell));
+
+		foreach(rule_cell, insert_rules_of(lfirst_oid(cell)))
+		{
+			auto	   *each = static_cast<const InsertRule *>(lfirst(rule_cell));
+
+			if (each->trigger != rule && !list_member_oid(family, each->parent))
+				continue;
+			family = lappend_oid(family, each->trigger);
+			if (!is_checked(triggers, *each, just_enabled))
+				return false;
+		}
+	}
+	return true;
+}
+
+/* Valid and enforced rules of this table, or above this partition, of which UPDATEs are not checked everywhere. */
+List *
+unchecked_rules(Oid table, bool just_enabled)
+{
+	List	   *tables = get_rel_relispartition(table) ? get_partition_ancestors(table) : NIL;
+	List	   *unchecked = NIL;
+	ListCell   *cell;
+	ListCell   *rule_cell;
+
+	foreach(cell, lappend_oid(tables, table))
+		foreach(rule_cell, insert_rules_of(lfirst_oid(cell)))
+		{
+			auto	   *each = static_cast<const InsertRule *>(lfirst(rule_cell));
+			Rule		rule;
+			Problem		problem = {};
+
+			if (!each->reference.clone && each->validated && rule_is_enforced(each->reference.enabled) &&
+				!is_checked_everywhere(each->trigger, lfirst_oid(cell), just_enabled) && load_rule(each->trigger, &rule, &problem))
+				unchecked = lappend_oid(unchecked, each->trigger);
+		}
+	return unchecked;
+}
+
+void
+create_trigger(Oid table, const InsertRule &rule)
+{
+	const char *column = quote_identifier(get_attname(table, rule.reference.column, false));
+	char	   *name = free_trigger_name(table, makeObjectName(NameStr(rule.name), nullptr, "update"), InvalidOid);
+
+	run_ddl_as_owner(table,
+					 psprintf("CREATE TRIGGER %s AFTER UPDATE ON %s FOR EACH ROW "
+							  "WHEN (integrity.refers_anew(OLD.%s, NEW.%s, (NULL::%s).%s)) "
+							  "EXECUTE FUNCTION integrity.check_update()",
+							  quote_identifier(name), table_for_sql(table, false), column, column,
+							  table_for_sql(rule.reference.referenced, false),
+							  quote_identifier(get_attname(rule.reference.referenced, rule.reference.key, false))));
+}
+
+void
+drop_trigger(Oid table, const UpdateTrigger &trigger)
+{
+	run_ddl_as_owner(table, psprintf("DROP TRIGGER %s ON %s", quote_identifier(NameStr(trigger.name)), table_for_sql(table, false)));
+}
+
+void
+give_state(Oid table, const UpdateTrigger &trigger, char state)
+{
+	run_ddl_as_owner(table, psprintf("ALTER TABLE %s ENABLE %sTRIGGER %s", table_for_sql(table, false),
+									 state == TRIGGER_FIRES_ALWAYS ? "ALWAYS " : state == TRIGGER_FIRES_ON_REPLICA ? "REPLICA " : "",
+									 quote_identifier(NameStr(trigger.name))));
+}
+
+/* Removes the triggers of rules that refer to something else now, or fire on UPDATE themselves: CREATE OR REPLACE does that. */
+void
+drop_replaced(Oid table)
+{
+	List	   *rules = insert_rules_of(table);
+	ListCell   *cell;
+	ListCell   *rule_cell;
+
+	foreach(cell, update_triggers_of(table))
+	{
+		auto	   *trigger = static_cast<const UpdateTrigger *>(lfirst(cell));
+		Oid			rule = rule_of(trigger->trigger);
+		bool		needed = trigger->reference.clone || !OidIsValid(rule);
+
+		foreach(rule_cell, rules)
+		{
+			auto	   *each = static_cast<const InsertRule *>(lfirst(rule_cell));
+
+			needed |= each->trigger == rule && same_reference(trigger->reference, each->reference);
+		}
+		if (!needed)
+			drop_trigger(table, *trigger);
+	}
+}
+
+} /* namespace */
+
+bool
+has_update_triggers()
+{
+	return OidIsValid(function_oid("check_update"));
+}
+
+void
+ensure_update_triggers(Oid referencing, Oid declared, bool just_enabled)
+{
+	ListCell   *cell;
+	ListCell   *rule_cell;
+
+	if (!has_update_triggers())
+		return;
+
+	List	   *unchecked = list_delete_oid(unchecked_rules(referencing, just_enabled), declared);
+
+	drop_replaced(referencing);
+	tie_update_triggers(referencing);
+	foreach(rule_cell, insert_rules_of(referencing))
+	{
+		auto	   *rule = static_cast<const InsertRule *>(lfirst(rule_cell));
+
+		if (rule->reference.clone || trigger_tied_to(rule->trigger, update_triggers_of(referencing)))
+			continue;
+		create_trigger(referencing, *rule);
+		tie_update_triggers(referencing);
+	}
+	foreach(cell, partitions_of(referencing))
+		foreach(rule_cell, insert_rules_of(lfirst_oid(cell)))
+		{
+			auto	   *rule = static_cast<const InsertRule *>(lfirst(rule_cell));
+			List	   *triggers = update_triggers_of(lfirst_oid(cell));
+			const UpdateTrigger *trigger = rule->reference.clone ? find_trigger(triggers, *rule) : trigger_tied_to(rule->trigger, triggers);
+
+			if (rule->reference.enabled != TRIGGER_DISABLED && trigger && trigger->reference.enabled != rule->reference.enabled)
+				give_state(lfirst_oid(cell), *trigger, rule->reference.enabled);
+		}
+	foreach(rule_cell, unchecked)
+		if (!updates_are_checked(*fetch_rule(lfirst_oid(rule_cell))))
+			unchecked = foreach_delete_current(unchecked, rule_cell);
+	look_again_at(unchecked);
+}
+
+void
+tie_update_triggers(Oid referencing)
+{
+	ListCell   *cell;
+	ListCell   *rule_cell;
+
+	foreach(rule_cell, insert_rules_of(referencing))
+	{
+		auto	   *rule = static_cast<const InsertRule *>(lfirst(rule_cell));
+		List	   *triggers = update_triggers_of(referencing);
+
+		if (rule->reference.clone)
+			continue;
+		forget_row_type(rule->reference.referenced);
+		if (trigger_tied_to(rule->trigger, triggers))
+			continue;
+		foreach(cell, triggers)
+		{
+			auto	   *trigger = static_cast<const UpdateTrigger *>(lfirst(cell));
+
+			if (!same_reference(trigger->reference, rule->reference) || OidIsValid(rule_of(trigger->trigger)))
+				continue;
+
+			ObjectAddress depender;
+			ObjectAddress on;
+
+			ObjectAddressSet(depender, TriggerRelationId, trigger->trigger);
+			ObjectAddressSet(on, TriggerRelationId, rule->trigger);
+			recordDependencyOn(&depender, &on, DEPENDENCY_AUTO);
+			CommandCounterIncrement();
+			break;
+		}
+	}
+}
+
+void
+drop_unneeded_update_triggers(Oid referencing)
+{
+	ListCell   *cell;
+
+	drop_replaced(referencing);
+	tie_update_triggers(referencing);
+	foreach(cell, update_triggers_of(referencing))
+	{
+		auto	   *trigger = static_cast<const UpdateTrigger *>(lfirst(cell));
+
+		if (!trigger->reference.clone && !OidIsValid(rule_of(trigger->trigger)))
+			drop_trigger(referencing, *trigger);
+	}
+}
+
+bool
+updates_are_checked(const Rule &rule)
+{
+	return rule.fires_on_update || is_checked_everywhere(rule.trigger, rule.referencing, false);
+}
+
+} /* namespace integrity */
+
+using namespace integrity;
+
+extern "C"
+{
+PG_FUNCTION_INFO_V1(integrity_updates_are_checked);
+
+/* updates_are_checked(trigger): of a rule, for the report's advice. */
+PGDLLEXPORT Datum
+integrity_updates_are_checked(PG_FUNCTION_ARGS)
+{
+	Rule		rule;
+	Problem		problem = {};
+
+	load_rule(PG_GETARG_OID(0), &rule, &problem);
+	PG_RETURN_BOOL(rule.column > 0 && updates_are_checked(rule));
+}
+}
