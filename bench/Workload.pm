@@ -16,7 +16,10 @@
 #   warm         untimed, in the session that is measured next
 #   measure      timed, in a new session if there was no "warm"
 #   count <what> untimed, in the measured session: prints one number, which is a figure too
-#   pgbench      the script of a pgbench, which is timed; {-c 100 -j 2 -t 500} are its options
+#   pgbench      the script of a pgbench, which is timed; {-c 100 -j 2 -t 500} are its options; a number
+#                may be (an expression) of :variables. The first two fifths of the run are not counted
+#   pipeline     the same, with the script a hundred times in a transaction and in a pipeline. -t counts transactions, the figure
+#                is of one of the hundred
 #   refuses      must fail with 23503, in the first round
 #   outcome      untimed, in the first round: what it prints must be the same for all rivals
 #
@@ -25,7 +28,7 @@ package Workload;
 use strict;
 use warnings;
 
-my $verbs = 'before|warm|measure|count|pgbench|refuses|outcome';
+my $verbs = 'before|warm|measure|count|pgbench|pipeline|refuses|outcome';
 
 # new($file, $scale)
 sub new {

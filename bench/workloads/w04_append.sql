@@ -1,10 +1,11 @@
 -- W4: append one element to arrays of 10, 100, 1,000 and 10,000 elements
--- full: keys=1000000 elements=2000000 rows=50000 transactions=5000
--- tiny: keys=20000 elements=40000 rows=200 transactions=50
+-- full: keys=1000000 elements=2000000 rows=50000 many=50000 few=5000
+-- tiny: keys=20000 elements=40000 rows=200 many=50 few=50
 -- for length: 10 100 1000 10000
 --
 -- In two ways. "a row a statement" is a pgbench of one client, as an application does it. "all rows at once" is one UPDATE of
 -- 50,000 rows, and of 2,000,000 elements at most: nothing of the cost of a statement hides there what a check costs.
+-- Of arrays of 10,000 elements, a tenth of the statements: each writes one as a whole.
 
 -- ==== prepare
 CREATE TABLE keys (id int PRIMARY KEY);
@@ -34,7 +35,7 @@ SELECT references_of('raw_:label');
 TRUNCATE raw_:label;
 INSERT INTO raw_:label SELECT * FROM source_:label;
 VACUUM (FREEZE, ANALYZE) raw_:label;
--- ==== raw: pgbench a row a statement {-c 1 -t :transactions}
+-- ==== raw: pgbench a row a statement {-c 1 -t (:length > 1000 ? :few : :many)}
 \set count least(:rows, :elements / :length)
 \set i random(1, :count)
 \set k random(1, :keys)
@@ -54,7 +55,7 @@ UPDATE rule_:label SET ids = ids || 0 WHERE id = 1;
 TRUNCATE rule_:label;
 INSERT INTO rule_:label SELECT * FROM source_:label;
 VACUUM (FREEZE, ANALYZE) rule_:label;
--- ==== rule: pgbench a row a statement {-c 1 -t :transactions}
+-- ==== rule: pgbench a row a statement {-c 1 -t (:length > 1000 ? :few : :many)}
 \set count least(:rows, :elements / :length)
 \set i random(1, :count)
 \set k random(1, :keys)

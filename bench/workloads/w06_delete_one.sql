@@ -1,12 +1,12 @@
 -- W6: DELETE of one key that ten of 200,000 arrays hold, with a GIN index (pgbench)
--- full: rows=200000 keys=200000 transactions=2000
+-- full: rows=200000 keys=200000 transactions=12500
 -- tiny: rows=500 keys=500 transactions=20
 -- for fastupdate: pending=on direct=off
 --
 -- "by hand" is the best that an application can write itself, in one statement that finds the arrays by @>. It is safe only
 -- if nobody refers to the key meanwhile. One client, prepared statements, each a key of its own.
 -- "pending" is a GIN index as CREATE INDEX makes it: new entries go to a list, which every search has to read as well, until it is
--- sorted in. "direct" is an index with fastupdate off, which has no such list.
+-- sorted in, about once in each part of the run. "direct" is an index with fastupdate off, which has no such list.
 
 -- ==== prepare
 SELECT setseed(0.6);

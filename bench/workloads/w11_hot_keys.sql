@@ -1,5 +1,5 @@
 -- W11: 100 concurrent writers, single-row inserts that refer to 100 hot keys (pgbench)
--- full: clients=100 transactions=500
+-- full: clients=100 transactions=4000
 -- tiny: clients=10 transactions=10
 --
 -- All lock the same few keys at once, so a key has many lockers (a multixact). The WAL that the check of a key writes is what
