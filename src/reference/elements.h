@@ -129,7 +129,7 @@ public:
 	static int
 	log2_for(size_t count)
 	{
-		return std::clamp(static_cast<int>(std::bit_width(count)) + 4, 6, 26);
+		return std::clamp(static_cast<int>(std::bit_width(count)) + 6, 6, 26);
 	}
 
 	static size_t bytes_for(int log2) { return (size_t{1} << log2) / 8; }
