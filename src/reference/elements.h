@@ -125,11 +125,16 @@ hash_of_image(Datum value, const Layout &layout)
 class Sieve
 {
 public:
-	/* The binary logarithm of how many bits a set of so many values wants: some sixteen for each, 8 MB at most. */
+	/*
+	 * The binary logarithm of how many bits a set of so many values wants: some 64 for each in 64 kB, which are near the
+	 * processor; else some 16 for each, 8 MB at most.
+	 */
 	static int
 	log2_for(size_t count)
 	{
-		return std::clamp(static_cast<int>(std::bit_width(count)) + 6, 6, 26);
+		int			width = static_cast<int>(std::bit_width(count));
+
+		return std::clamp(std::max(width + 4, std::min(width + 6, 19)), 6, 26);
 	}
 
 	static size_t bytes_for(int log2) { return (size_t{1} << log2) / 8; }
