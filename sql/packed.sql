@@ -1,6 +1,6 @@
 -- Arrays are looked at where they lie in their row: of each width, with a short header and a long one, of no element, of
 -- several dimensions, with NULL, compressed and out of line. What plain SQL says of them is the truth.
-CREATE EXTENSION IF NOT EXISTS integrity;
+SET client_min_messages = warning; CREATE EXTENSION IF NOT EXISTS integrity; RESET client_min_messages;
 CREATE SCHEMA packed;
 SET search_path = packed;
 
