@@ -96,7 +96,20 @@ was_inserted_by(HeapTupleHeader header, TransactionId transaction, CommandId com
 		HeapTupleHeaderGetRawXmin(header) == transaction && HeapTupleHeaderGetRawCommandId(header) == command;
 }
 
-/* The elements of the rows from this one on. By-reference values are copied. */
+/* A copy of it, if it is passed by reference. */
+inline void
+add(Gathered *gathered, const Recent &recent, Datum element, const Layout &layout)
+{
+	size_t		place = hash_of_image(element, layout) >> (64 - recent_bits);
+
+	if (recent.used[place] && compare_images(recent.values[place], element, layout) == 0)
+		return;
+	recent.used[place] = true;
+	recent.values[place] = layout.byval ? element : datumCopy(element, false, layout.len);
+	gathered->values[gathered->count++] = recent.values[place];
+}
+
+/* The elements of the rows from this one on. By-reference values are copied into "memory", which is the current context. */
 Gathered
 gather(const Rule &rule, Relation referencing, TupleTableSlot *inserted, MemoryContext memory)
 {
@@ -135,28 +148,24 @@ gather(const Rule &rule, Relation referencing, TupleTableSlot *inserted, MemoryC
 		}
 		last_block = block;
 
-		MemoryContext saved = MemoryContextSwitchTo(per_row);
-		std::span<Datum> elements = present_elements(rule, column_of(slot, rule.column));
+		Value		value = column_of(slot, rule.column);
+		Packed		packed;
 
-		if (gathered.count + elements.size() > room)
+		/* Ids are read where they lie, which is several times as fast. */
+		bool		in_place = rule.is_array && layout.byval && !value.isnull && packed_in_place(value.datum, layout, &packed);
+		MemoryContext saved = MemoryContextSwitchTo(per_row);
+		std::span<Datum> elements = in_place ? std::span<Datum>() : present_elements(rule, value);
+		size_t		count = in_place ? packed.count : elements.size();
+
+		MemoryContextSwitchTo(saved);
+		if (gathered.count + count > room)
 		{
 			gathered.end = slot->tts_tid;
-			MemoryContextSwitchTo(saved);
 			break;
 		}
-		MemoryContextSwitchTo(memory);
-		for (Datum element : elements)
-		{
-			size_t		place = hash_of_image(element, layout) >> (64 - recent_bits);
-
-			if (recent.used[place] && compare_images(recent.values[place], element, layout) == 0)
-				continue;
-			recent.used[place] = true;
-			recent.values[place] = layout.byval ? element : datumCopy(element, false, layout.len);
-			gathered.values[gathered.count++] = recent.values[place];
-		}
+		for (size_t i = 0; i < count; i++)
+			add(&gathered, recent, in_place ? element_at(packed, i, layout) : elements[i], layout);
 		gathered.rows++;
-		MemoryContextSwitchTo(saved);
 		MemoryContextReset(per_row);
 	}
 	table_endscan(scan);

@@ -20,6 +20,7 @@ struct CallState
 	Comparison	compare;
 	KeySet		set;
 	bool		has_set;
+	bool		keys_are_constant;
 	ArrayType  *keys;			/* a copy of what the set was made of */
 	MemoryContext memory;		/* of the set */
 	void	   *domain;			/* what domain_check() keeps, for elements of a domain */
@@ -44,6 +45,15 @@ element_type_of(FunctionCallInfo fcinfo, int argument)
 	return getBaseType(element);
 }
 
+/* Not so a parameter: PL/pgSQL keeps the state of an expression from one execution to the next. */
+bool
+is_constant(FmgrInfo *function, int argument)
+{
+	Node	   *call = function->fn_expr;
+
+	return call && is_funcclause(call) && IsA(list_nth(castNode(FuncExpr, call)->args, argument), Const);
+}
+
 CallState *
 call_state(FunctionCallInfo fcinfo)
 {
@@ -63,19 +73,11 @@ call_state(FunctionCallInfo fcinfo)
 				 errmsg("elements of type %s and keys of type %s cannot be compared", format_type_be(element_type),
 						format_type_be(key_type)),
 				 errhint("Give both arrays the same element type.")));
+	state->keys_are_constant = is_constant(fcinfo->flinfo, keys_argument);
 	state->memory = AllocSetContextCreate(fcinfo->flinfo->fn_mcxt, "integrity keys", ALLOCSET_SMALL_SIZES);
 	MemoryContextSwitchTo(saved);
 	fcinfo->flinfo->fn_extra = state;
 	return state;
-}
-
-/* Not so a parameter: PL/pgSQL keeps the state of an expression from one execution to the next. */
-bool
-is_constant(FmgrInfo *function, int argument)
-{
-	Node	   *call = function->fn_expr;
-
-	return call && is_funcclause(call) && IsA(list_nth(castNode(FuncExpr, call)->args, argument), Const);
 }
 
 /* The set of the keys argument, made anew only when the argument has changed. */
@@ -84,7 +86,7 @@ key_set(FunctionCallInfo fcinfo)
 {
 	CallState  *state = call_state(fcinfo);
 
-	if (state->has_set && is_constant(fcinfo->flinfo, keys_argument))
+	if (state->has_set && state->keys_are_constant)
 		return state->set;
 
 	auto	   *keys = DatumGetArrayTypeP(PG_GETARG_DATUM(keys_argument));
@@ -204,15 +206,17 @@ integrity_contains_any(PG_FUNCTION_ARGS)
 {
 	const KeySet &set = key_set(fcinfo);
 	const Layout &layout = set.compare->element;
-	ArrayType  *array = PG_GETARG_ARRAYTYPE_P(array_argument);
 	Packed		packed;
+
+	/* Most arrays of ids are looked at where they lie. */
+	if (packed_in_place(PG_GETARG_DATUM(array_argument), layout, &packed))
+		PG_RETURN_BOOL(contains_any(set, packed));
+
+	ArrayType  *array = PG_GETARG_ARRAYTYPE_P(array_argument);
 	bool		found = false;
 
 	if (packed_elements(array, layout, &packed))
-	{
-		for (size_t i = 0; i < packed.count && !found; i++)
-			found = contains(set, element_at(packed, i, layout));
-	}
+		found = contains_any(set, packed);
 	else
 	{
 		Elements	elements = take_apart(array, layout);

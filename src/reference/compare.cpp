@@ -253,6 +253,50 @@ contains(const KeySet &set, Datum element)
 	return false;
 }
 
+namespace
+{
+
+/* With one width known there is little more in this loop than the sieve: it is most of a delete that reads the whole table. */
+template <typename Integer>
+bool
+sieve_any(const KeySet &set, const Packed &elements)
+{
+	constexpr Layout layout = {sizeof(Integer), true, TYPALIGN_CHAR};
+	const Sieve sieve = set.sieve;
+
+	for (size_t i = 0; i < elements.count; i++)
+	{
+		Datum		element = integer_at<Integer>(elements.data + i * sizeof(Integer));
+
+		if (sieve.may_hold(element, layout) && contains_image(set.keys, element, layout))
+			return true;
+	}
+	return false;
+}
+
+} /* namespace */
+
+bool
+contains_any(const KeySet &set, const Packed &elements)
+{
+	const Layout &layout = set.compare->element;
+
+	if (set.compare->same_image && layout.byval && elements.stride == static_cast<size_t>(layout.len))
+		switch (layout.len)
+		{
+			case 2:
+				return sieve_any<int16>(set, elements);
+			case 4:
+				return sieve_any<int32>(set, elements);
+			case sizeof(Datum):
+				return sieve_any<Datum>(set, elements);
+		}
+	for (size_t i = 0; i < elements.count; i++)
+		if (contains(set, element_at(elements, i, layout)))
+			return true;
+	return false;
+}
+
 Elements
 take_apart(ArrayType *array, Layout layout)
 {
@@ -281,6 +325,32 @@ packed_elements(ArrayType *array, const Layout &layout, Packed *packed)
 		return false;
 	*packed = {ARR_DATA_PTR(array), static_cast<size_t>(att_align_nominal(layout.len, layout.align)),
 			   static_cast<size_t>(ArrayGetNItems(ARR_NDIM(array), ARR_DIMS(array)))};
+	return true;
+}
+
+bool
+packed_in_place(Datum array, const Layout &layout, Packed *packed)
+{
+	auto	   *data = reinterpret_cast<struct varlena *>(DatumGetPointer(array));
+
+	if (layout.len <= 0)
+		return false;
+	if (VARATT_IS_4B_U(data))
+		return packed_elements(reinterpret_cast<ArrayType *>(data), layout, packed);
+	if (!VARATT_IS_SHORT(data) || VARATT_IS_EXTERNAL(data) || !(layout.byval || layout.align == TYPALIGN_CHAR))
+		return false;
+
+	/* As it would be with a long header: all that is in an array has its place from there. */
+	const char *start = VARDATA_SHORT(data) - VARHDRSZ;
+	ArrayType	head;
+	int			dims[MAXDIM];
+
+	memcpy(reinterpret_cast<char *>(&head) + VARHDRSZ, start + VARHDRSZ, sizeof(head) - VARHDRSZ);
+	if (head.dataoffset != 0 || head.ndim < 0 || head.ndim > MAXDIM)
+		return false;
+	memcpy(dims, start + sizeof(head), sizeof(int) * static_cast<size_t>(head.ndim));
+	*packed = {start + ARR_OVERHEAD_NONULLS(head.ndim), static_cast<size_t>(att_align_nominal(layout.len, layout.align)),
+			   static_cast<size_t>(ArrayGetNItems(head.ndim, dims))};
 	return true;
 }
 

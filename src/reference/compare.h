@@ -98,9 +98,12 @@ struct KeySet
 	Sieve		sieve;			/* of the keys, if elements are compared by their bytes */
 };
 
+struct Packed;
+
 /* In the current memory context; "keys" is sorted. They must not be null. */
 KeySet		make_key_set(Comparison *compare, std::span<Datum> keys);
 bool		contains(const KeySet &set, Datum element);
+bool		contains_any(const KeySet &set, const Packed &elements);
 
 /* One array taken apart. The Datums of by-reference types point into it. */
 struct Elements
@@ -123,13 +126,44 @@ struct Packed
 	size_t		count;
 };
 
+/* An element of this type from anywhere, as fetch_att() would give it. */
+template <typename Integer>
+inline Datum
+integer_at(const char *at)
+{
+	Integer		integer;
+
+	memcpy(&integer, at, sizeof(integer));
+	return fetch_att(&integer, true, static_cast<int>(sizeof(integer)));
+}
+
 inline Datum
 element_at(const Packed &packed, size_t at, const Layout &layout)
 {
-	return fetch_att(packed.data + at * packed.stride, layout.byval, layout.len);
+	const char *data = packed.data + at * packed.stride;
+
+	if (!layout.byval)
+		return PointerGetDatum(data);
+	switch (layout.len)
+	{
+		case 1:
+			return integer_at<char>(data);
+		case 2:
+			return integer_at<int16>(data);
+		case 4:
+			return integer_at<int32>(data);
+		default:
+			return integer_at<Datum>(data);
+	}
 }
 
 /* False if they are of varying size, or one is null. */
 bool		packed_elements(ArrayType *array, const Layout &layout, Packed *packed);
+
+/*
+ * The same of an array as it lies in its row, where it may have a short header and be aligned to nothing. Also false if it is
+ * compressed or out of line, or if the type's functions would want its elements aligned: detoast it then.
+ */
+bool		packed_in_place(Datum array, const Layout &layout, Packed *packed);
 
 } /* namespace integrity */

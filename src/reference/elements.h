@@ -49,10 +49,39 @@ spread(uint64 bits)
 	return bits * UINT64CONST(0x9e3779b97f4a7c15);
 }
 
+/* Eight bytes from anywhere. */
+inline uint64
+word_at(const char *at)
+{
+	uint64		word;
+
+	memcpy(&word, at, sizeof(word));
+	return word;
+}
+
+/* Up to eight bytes; of fewer than eight, some may be in it twice. To copy just as many as there are would be a call. */
+inline uint64
+word_of(const char *at, size_t size)
+{
+	uint32		first;
+	uint32		last;
+
+	if (size >= sizeof(uint64))
+		return word_at(at);
+	if (size < sizeof(uint32))
+		return size == 0 ? 0 :
+			uint64{static_cast<uint8>(at[0])} << 16 | uint64{static_cast<uint8>(at[size / 2])} << 8 | static_cast<uint8>(at[size - 1]);
+	memcpy(&first, at, sizeof(first));
+	memcpy(&last, at + size - sizeof(last), sizeof(last));
+	return uint64{first} << 32 | last;
+}
+
 /*
  * Bytes that are the same have the same hash; the high bits are the good ones.
  * A word at a time, which is several times as fast as the server's
- * hash_bytes(). std::hash would need the C++ library.
+ * hash_bytes(). The shift is not half a word: then a changed bit could cancel
+ * out what the last four bytes, which may be twice in their word, change.
+ * std::hash would need the C++ library.
  */
 inline uint64
 hash_of_bytes(std::string_view bytes)
@@ -60,19 +89,26 @@ hash_of_bytes(std::string_view bytes)
 	const char *at = bytes.data();
 	size_t		left = bytes.size();
 	uint64		hash = spread(left);
-	uint64		word;
 
-	for (; left >= sizeof(word); at += sizeof(word), left -= sizeof(word))
+	for (; left > sizeof(uint64); at += sizeof(uint64), left -= sizeof(uint64))
 	{
-		memcpy(&word, at, sizeof(word));
-		hash = spread(hash ^ word);
-		hash ^= hash >> 32;
+		hash = spread(hash ^ word_at(at));
+		hash ^= hash >> 29;
 	}
-	word = 0;
-	if (left > 0)
-		memcpy(&word, at, left);
-	hash = spread(hash ^ word);
+	hash = spread(hash ^ word_of(at, left));
 	return spread(hash ^ (hash >> 32));
+}
+
+/* Are so many bytes the same? Without a call, for values of a few words. */
+inline bool
+same_bytes(const char *a, const char *b, size_t size)
+{
+	if (size < sizeof(uint64))
+		return word_of(a, size) == word_of(b, size);
+	for (size_t at = 0; at + sizeof(uint64) < size; at += sizeof(uint64))
+		if (word_at(a + at) != word_at(b + at))
+			return false;
+	return word_at(a + size - sizeof(uint64)) == word_at(b + size - sizeof(uint64));
 }
 
 /* The same of a value. */
@@ -89,11 +125,16 @@ hash_of_image(Datum value, const Layout &layout)
 class Sieve
 {
 public:
-	/* The binary logarithm of how many bits a set of so many values wants: some sixteen for each, 8 MB at most. */
+	/*
+	 * The binary logarithm of how many bits a set of so many values wants: some 64 for each in 64 kB, which are near the
+	 * processor; else some 16 for each, 8 MB at most.
+	 */
 	static int
 	log2_for(size_t count)
 	{
-		return std::clamp(static_cast<int>(std::bit_width(count)) + 4, 6, 26);
+		int			width = static_cast<int>(std::bit_width(count));
+
+		return std::clamp(std::max(width + 4, std::min(width + 6, 19)), 6, 26);
 	}
 
 	static size_t bytes_for(int log2) { return (size_t{1} << log2) / 8; }

@@ -142,9 +142,9 @@ image_of_element(const Rule &rule, const Datum &element)
 Slot *
 set_of(const FoundKeys *found, std::string_view image)
 {
-	uint32		hash = hash_bytes(reinterpret_cast<const unsigned char *>(image.data()), static_cast<int>(image.size()));
+	static_assert(many_sets <= size_t{1} << 16);
 
-	return found->slots + hash % found->sets * ways;
+	return found->slots + (hash_of_bytes(image) >> 48) % found->sets * ways;
 }
 
 bool

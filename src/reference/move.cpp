@@ -51,19 +51,16 @@ size_t		note_room;
 HTAB	   *chains;
 
 uint32
-hash_image(Datum value, Layout layout)
+hash_of_key(Datum key, const Layout &layout)
 {
-	std::string_view image = layout.byval ? std::string_view(reinterpret_cast<const char *>(&value), sizeof(value)) :
-		image_of(value, layout);
-
-	return hash_bytes(reinterpret_cast<const unsigned char *>(image.data()), static_cast<int>(image.size()));
+	return static_cast<uint32>(hash_of_image(key, layout) >> 32);
 }
 
 /* Puts note number "at" in front of the chain of its hash value. */
 void
 link_note(size_t at)
 {
-	uint32		hash = hash_image(notes[at].old_key, notes[at].layout);
+	uint32		hash = hash_of_key(notes[at].old_key, notes[at].layout);
 	bool		found;
 	auto	   *chain = static_cast<NoteChain *>(hash_search(chains, &hash, HASH_ENTER, &found));
 
@@ -129,7 +126,7 @@ take_note(Oid table, AttrNumber column, Layout layout, Datum old_key, Datum new_
 const Note *
 find_note(Oid table, AttrNumber column, Datum old_key, Layout layout)
 {
-	uint32		hash = hash_image(old_key, layout);
+	uint32		hash = hash_of_key(old_key, layout);
 	auto	   *chain = chains ? static_cast<NoteChain *>(hash_search(chains, &hash, HASH_FIND, nullptr)) : nullptr;
 
 	for (size_t at = chain ? chain->newest : no_note; at != no_note; at = notes[at].older)

@@ -126,11 +126,12 @@ public:
 			__builtin_prefetch(&slots_[hash & (slot_count_ - 1)]);
 	}
 
-	void
+	/* The first entry with this hash, if there is one. It is on its way from memory, and not looked at yet. */
+	const ImageEntry *
 	prefetch_entry(uint32 hash) const
 	{
 		if (slot_count_ == 0)
-			return;
+			return nullptr;
 		for (size_t slot = hash & (slot_count_ - 1); slots_[slot].at != 0; slot = (slot + 1) & (slot_count_ - 1))
 			if (slots_[slot].hash == hash)
 			{
@@ -139,14 +140,22 @@ public:
 
 				__builtin_prefetch(entry);
 				__builtin_prefetch(entry + 64);
-				return;
+				return reinterpret_cast<const ImageEntry *>(entry);
 			}
+		return nullptr;
 	}
 
 	ImageEntry *
 	find_image(uint32 hash, std::string_view image) const
 	{
-		return find(hash, [&](const ImageEntry &entry) { return image_at(entry) == image; });
+		return find(hash, [&](const ImageEntry &entry) { return is_image(entry, image); });
+	}
+
+	/* Is it there? "first" is what prefetch_entry() has said; another value with the same hash may stand before it. */
+	bool
+	holds_image(const ImageEntry *first, uint32 hash, std::string_view image) const
+	{
+		return first && (is_image(*first, image) || find_image(hash, image));
 	}
 
 	/* Adds what is known not to be there. Null: that would exceed the limit, and nothing has changed. */
@@ -254,6 +263,12 @@ private:
 	entry_at(const ImageSlot &slot) const
 	{
 		return reinterpret_cast<ImageEntry *>(arena_ + static_cast<size_t>(slot.at - 1) * MAXIMUM_ALIGNOF);
+	}
+
+	bool
+	is_image(const ImageEntry &entry, std::string_view image) const
+	{
+		return entry.length == image.size() && same_bytes(image_at(entry).data(), image.data(), image.size());
 	}
 
 	void

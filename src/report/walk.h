@@ -151,11 +151,12 @@ inline void
 look_up_batch(const LookUp &look, Batch *batch, Broken broken)
 {
 	const ImageSet &images = look.keys->images;
+	const ImageEntry *first[Batch::size];
 
 	for (int i = 0; i < batch->count; i++)
-		images.prefetch_entry(batch->hashes[i]);
+		first[i] = images.prefetch_entry(batch->hashes[i]);
 	for (int i = 0; i < batch->count; i++)
-		if (!images.find_image(batch->hashes[i], image_of(batch->elements[i], look.matcher->compare.element)))
+		if (!images.holds_image(first[i], batch->hashes[i], image_of(batch->elements[i], look.matcher->compare.element)))
 			broken(batch->positions[i], batch->elements[i]);
 	batch->count = 0;
 }

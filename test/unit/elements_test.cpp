@@ -383,6 +383,8 @@ TEST(HashOfBytes, TellsBytesApart)
 			{
 				bytes[at] = byte;
 				EXPECT_EQ(hash_of_bytes(bytes), hash_of_bytes(std::string(bytes)));
+				EXPECT_TRUE(same_bytes(bytes.data(), std::string(bytes).data(), length));
+				EXPECT_FALSE(same_bytes(bytes.data(), std::string(length, '\0').data(), length));
 				high_halves.insert(hash_of_bytes(bytes) >> 32);
 				bytes[at] = '\0';
 				count++;

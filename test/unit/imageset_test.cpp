@@ -161,6 +161,7 @@ TEST_P(ImageSets, CountEachValueByItself)
 				std::string image = random_image(layout, random);
 
 				EXPECT_EQ(each->find_image(poor_hash(image), image) != nullptr, truth.count(image) > 0);
+				EXPECT_EQ(each->holds_image(each->prefetch_entry(poor_hash(image)), poor_hash(image), image), truth.count(image) > 0);
 			}
 		}
 		set.free();
@@ -258,6 +259,26 @@ TEST(ImageSet, FindAsksTheCaller)
 	}), nullptr);
 	EXPECT_EQ(asked, 2) << "only those with this hash";
 	EXPECT_EQ(set.image_at(*set.find(9, [&](const ImageEntry &entry) { return set.image_at(entry) == "bob"; })), "bob");
+	set.free();
+}
+
+/* Of several values with one hash, the first is what comes from memory ahead; it need not be the one. */
+TEST(ImageSet, HoldsWhatStandsBehindAnotherOfItsHash)
+{
+	ImageSet	set = empty_set(text, 1 << 20);
+
+	EXPECT_EQ(set.prefetch_entry(9), nullptr);
+	EXPECT_FALSE(set.holds_image(nullptr, 9, "anna"));
+	ASSERT_TRUE(set.insert(9, "anna", 1) && set.insert(9, "bob", 1) && set.insert(9 + 64, "carl", 1));
+
+	const ImageEntry *first = set.prefetch_entry(9);
+
+	ASSERT_NE(first, nullptr);
+	EXPECT_TRUE(set.holds_image(first, 9, "anna"));
+	EXPECT_TRUE(set.holds_image(first, 9, "bob"));
+	EXPECT_FALSE(set.holds_image(first, 9, "carl"));
+	EXPECT_FALSE(set.holds_image(first, 9, "bo"));
+	EXPECT_EQ(set.prefetch_entry(9 + 128), nullptr);
 	set.free();
 }
 
