@@ -50,18 +50,10 @@ static_assert(Plain<CheckedRule> && Plain<Checked> && Plain<Compared>);
 
 HTAB	   *checked;			/* Checked; null before first use */
 
-bool
-can_be_read_in_place(Datum value)
-{
-	const void *pointer = DatumGetPointer(value);
-
-	return !VARATT_IS_EXTERNAL(pointer) && !VARATT_IS_COMPRESSED(pointer);
-}
-
 /*
  * Is the new array what is left of the old one when elements are taken out?
  * Then it adds nothing, nor is an element in it more often than before. What
- * lies out of line is not worth fetching for that.
+ * is compressed or out of line is not worth fetching for that.
  */
 bool
 is_rest_of(Datum now, Datum before, const Layout &layout)
@@ -69,9 +61,7 @@ is_rest_of(Datum now, Datum before, const Layout &layout)
 	Packed		rest;
 	Packed		all;
 
-	if (!can_be_read_in_place(now) || !can_be_read_in_place(before) ||
-		!packed_elements(DatumGetArrayTypeP(now), layout, &rest) ||
-		!packed_elements(DatumGetArrayTypeP(before), layout, &all) || rest.count > all.count)
+	if (!packed_in_place(now, layout, &rest) || !packed_in_place(before, layout, &all) || rest.count > all.count)
 		return false;
 
 	size_t		found = 0;
