@@ -134,7 +134,7 @@ integer_at(const char *at)
 	Integer		integer;
 
 	memcpy(&integer, at, sizeof(integer));
-	return fetch_att(&integer, true, static_cast<int>(sizeof(integer)));
+	return static_cast<Datum>(integer);	/* as Int32GetDatum() and its like do it */
 }
 
 inline Datum
