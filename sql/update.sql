@@ -131,6 +131,7 @@ ALTER TABLE t DISABLE TRIGGER t_ids_fkey_update;
 UPDATE t SET ids = '{5000}' WHERE id = 2;
 CREATE TRIGGER other AFTER UPDATE ON t FOR EACH ROW WHEN (false) EXECUTE FUNCTION change_ids();
 ALTER TABLE t ENABLE TRIGGER other;
+ALTER TABLE t ENABLE REPLICA TRIGGER t_ids_fkey_update;
 SELECT enforced, validated, guarded FROM rules WHERE "table" = 't'::regclass;
 ALTER TABLE t ENABLE TRIGGER t_ids_fkey;
 SELECT enforced, validated, guarded FROM rules WHERE "table" = 't'::regclass;
@@ -182,8 +183,18 @@ CREATE OR REPLACE TRIGGER a_meddle AFTER UPDATE ON part1 FOR EACH ROW EXECUTE FU
 UPDATE part1 SET ids = '{5000}';
 CREATE OR REPLACE TRIGGER a_meddle AFTER UPDATE ON part1 FOR EACH ROW EXECUTE FUNCTION meddle('DROP TRIGGER part_ids_fkey_update ON updates.part');
 UPDATE part1 SET ids = '{5000}';
+CREATE OR REPLACE TRIGGER a_meddle AFTER UPDATE ON part1 FOR EACH ROW EXECUTE FUNCTION
+  meddle('CREATE OR REPLACE TRIGGER part_ids_fkey_update AFTER UPDATE ON updates.part FOR EACH ROW
+          WHEN (integrity.refers_anew(OLD.ids, NEW.ids, (NULL::updates.part).id)) EXECUTE FUNCTION integrity.check_update()');
+UPDATE part1 SET ids = '{5000}';
+CREATE OR REPLACE TRIGGER a_meddle AFTER UPDATE ON part1 FOR EACH ROW EXECUTE FUNCTION
+  meddle('CREATE OR REPLACE TRIGGER part_ids_fkey AFTER INSERT ON updates.part FOR EACH ROW EXECUTE FUNCTION updates.meddle()');
+UPDATE part1 SET ids = '{5000}';
+CREATE OR REPLACE TRIGGER a_meddle AFTER UPDATE ON part1 FOR EACH ROW EXECUTE FUNCTION meddle('ALTER TABLE updates.part ENABLE ALWAYS TRIGGER part_ids_fkey_update');
+UPDATE part1 SET ids = '{5000}';
+DROP TRIGGER a_meddle ON part1;
 ALTER TABLE part ENABLE ALWAYS TRIGGER part_ids_fkey;
-CREATE OR REPLACE TRIGGER a_meddle AFTER UPDATE ON part1 FOR EACH ROW EXECUTE FUNCTION meddle('ALTER TABLE updates.part ENABLE TRIGGER part_ids_fkey');
+CREATE TRIGGER a_meddle AFTER UPDATE ON part1 FOR EACH ROW EXECUTE FUNCTION meddle('ALTER TABLE updates.part ENABLE TRIGGER part_ids_fkey');
 ALTER TABLE part1 ENABLE ALWAYS TRIGGER a_meddle;
 SET session_replication_role = replica;
 UPDATE part1 SET ids = '{5000}';
@@ -245,6 +256,24 @@ ALTER TABLE part4a DISABLE TRIGGER part_ids_fkey_update;
 SELECT guarded FROM rules WHERE "table" = 'part'::regclass;
 SELECT integrity.add_guards('part');
 SELECT guarded FROM rules WHERE "table" = 'part'::regclass;
+-- What partitions have of their own is looked at as well, whoever brings back the trigger.
+SELECT integrity.add_reference('part4a', 'ids', 'k', rule_name => 'own4');
+ALTER TABLE part4a DISABLE TRIGGER own4_update;
+ALTER TABLE part4a DISABLE TRIGGER part_ids_fkey;
+UPDATE part4a SET ids = '{5000}';
+SELECT validated, guarded FROM rules WHERE rule_name = 'own4';
+SELECT integrity.add_guards('part');
+SELECT validated, guarded FROM rules WHERE rule_name = 'own4';
+UPDATE part4a SET ids = '{4}';
+SELECT integrity.drop_reference('part4a', 'own4');
+ALTER TABLE part4a ENABLE TRIGGER part_ids_fkey;
+-- A name that the clone will have is given up by ATTACH.
+CREATE TABLE part5 (id int, ids int[]);
+SELECT integrity.add_reference('part5', 'ids', 'k', rule_name => 'part_ids_fkey');
+ALTER TRIGGER part_ids_fkey ON part5 RENAME TO own5;
+ALTER TABLE part ATTACH PARTITION part5 FOR VALUES IN (5);
+SELECT name, clone FROM triggers_of('part5');
+DROP TABLE part5;
 -- What an attached table has of its own goes without the clones, and the clones without it.
 ALTER TABLE part ATTACH PARTITION part3 FOR VALUES IN (3);
 SELECT integrity.drop_reference('part3', 'part3_ids_fkey');
@@ -298,7 +327,19 @@ UPDATE two SET numbers = '{11}';
 DROP TRIGGER again ON two;
 UPDATE two SET numbers = '{11}';
 SELECT name FROM triggers_of('two');
--- A rule that gets another column, or fires on UPDATE itself.
+SELECT integrity.add_reference('two', 'numbers', 'k2', rule_name => 'again');
+DROP TRIGGER again_update ON two;                               -- the other one does not stand for it
+SELECT rule_name, guarded FROM rules WHERE "table" = 'two'::regclass ORDER BY 1;
+UPDATE two SET numbers = '{11}';
+SELECT integrity.add_guards('two');
+SELECT name FROM triggers_of('two') WHERE name LIKE '%again%';
+-- Taken apart and put together again each gets its own.
+ALTER TABLE two ENABLE ALWAYS TRIGGER again;
+SELECT integrity.alter_table('two', 'ALTER COLUMN numbers TYPE int[]');
+SELECT name, state FROM triggers_of('two') WHERE name LIKE '%again%';
+SELECT integrity.drop_reference('two', 'again');
+SELECT name, state FROM triggers_of('two') WHERE name LIKE '%again%';
+-- A rule that becomes another trigger, gets another column, or fires on UPDATE itself.
 ALTER TABLE two ADD COLUMN more int[];
 CREATE OR REPLACE TRIGGER and_again AFTER INSERT ON two FOR EACH ROW WHEN (integrity.refers(NEW.more, (NULL::k2).id)) EXECUTE FUNCTION integrity.check_reference();
 UPDATE two SET numbers = '{11}';
@@ -306,6 +347,10 @@ UPDATE two SET more = '{11}';
 SELECT name, definition FROM triggers_of('two') WHERE name LIKE 'and%';
 CREATE OR REPLACE TRIGGER and_again AFTER INSERT OR UPDATE ON two FOR EACH ROW WHEN (integrity.refers(NEW.more, (NULL::k2).id)) EXECUTE FUNCTION integrity.check_reference();
 UPDATE two SET more = '{11}';
+SELECT name FROM triggers_of('two') WHERE name LIKE 'and%';
+CREATE OR REPLACE TRIGGER and_again AFTER INSERT ON two FOR EACH ROW WHEN (integrity.refers(NEW.more, (NULL::k2).id)) EXECUTE FUNCTION integrity.check_reference();
+SELECT name FROM triggers_of('two') WHERE name LIKE 'and%';
+CREATE OR REPLACE TRIGGER and_again AFTER INSERT ON two FOR EACH ROW WHEN (false) EXECUTE FUNCTION meddle();
 SELECT name FROM triggers_of('two') WHERE name LIKE 'and%';
 DROP TRIGGER and_again ON two;
 -- A rule that cannot be carried out is in the way of its own column, and of no other; unless it is disabled. As it is restored, the

@@ -10,7 +10,7 @@ ALTER EVENT TRIGGER integrity_complete_rule ENABLE ALWAYS;
 
 DROP EVENT TRIGGER integrity_keep_keys;
 CREATE EVENT TRIGGER integrity_keep_keys ON ddl_command_start
-	WHEN TAG IN ('ALTER TABLE', 'DROP TABLE', 'DROP SCHEMA', 'DROP OWNED', 'DROP EXTENSION', 'DROP ACCESS METHOD', 'DROP COLLATION',
+	WHEN TAG IN ('ALTER TABLE', 'CREATE TRIGGER', 'DROP TABLE', 'DROP SCHEMA', 'DROP OWNED', 'DROP EXTENSION', 'DROP ACCESS METHOD', 'DROP COLLATION',
 		'DROP DOMAIN', 'DROP FUNCTION', 'DROP LANGUAGE', 'DROP OPERATOR', 'DROP OPERATOR CLASS', 'DROP OPERATOR FAMILY',
 		'DROP ROUTINE', 'DROP TRIGGER', 'DROP TYPE')
 	EXECUTE FUNCTION integrity.keep_keys();
@@ -26,10 +26,6 @@ CREATE FUNCTION integrity.refers_anew("any", "any", "any") RETURNS boolean
 CREATE FUNCTION integrity.updates_are_checked(rule_trigger oid) RETURNS boolean
 	LANGUAGE c STABLE STRICT
 	AS 'MODULE_PATHNAME', 'integrity_updates_are_checked';
-DROP FUNCTION integrity.add_guards(regclass);
-CREATE FUNCTION integrity.add_guards(table_name regclass) RETURNS void
-	LANGUAGE c
-	AS 'MODULE_PATHNAME', 'integrity_add_guards';
 
 -- A disabled event trigger is advised on, and guards before repairs.
 CREATE OR REPLACE FUNCTION integrity.advice(rule integrity.reference, references_broken bigint) RETURNS text

@@ -66,6 +66,7 @@ prepare_attach(Oid parent, Oid child, bool attach)
 	if (attach)
 		LockRelationOid(parent, ShareUpdateExclusiveLock);
 	LockRelationOid(child, AccessExclusiveLock);
+	prepare_update_triggers_for_parent(child, parent);
 	drop_own_unneeded_guards(child); /* what a dropped table has left behind must not be in the way */
 	if (!rules_referencing(child).empty())
 		prepare_guards_for_parent(child, parent);
@@ -178,17 +179,21 @@ keep_triggers_of_pending_checks(Oid table, const char *name)
 void
 keep_states_of_pending_updates(Oid table, const char *name)
 {
-	ListCell   *cell;
+	Oid			check = function_oid("check_reference");
+	Oid			check_update = function_oid("check_update");
+	bool		concerned = false;
 
 	if (!OidIsValid(table) || !pg::owns_table(table, GetUserId()))
 		return;
-	foreach(cell, insert_rules_of(table))
+	for_each_trigger(table, [&](HeapTuple tuple, TupleDesc)
 	{
-		auto	   *rule = static_cast<const InsertRule *>(lfirst(cell));
+		Form_pg_trigger form = trigger_form(tuple);
 
-		if (name == nullptr || strcmp(NameStr(rule->name), name) == 0)
-			require_no_pending_checks(table, "enable or disable a rule of");
-	}
+		concerned |= (name == nullptr || strcmp(NameStr(form->tgname), name) == 0) &&
+			(form->tgfoid == check_update || (form->tgfoid == check && !TRIGGER_FOR_UPDATE(form->tgtype)));
+	});
+	if (concerned)
+		require_no_pending_checks(table, "enable or disable a rule of");
 }
 
 bool
@@ -197,6 +202,35 @@ is_rule_of(Oid table, const char *name)
 	Oid			trigger = get_trigger_oid(table, name, true);
 
 	return OidIsValid(trigger) && list_member_oid(rule_triggers(table, false), trigger);
+}
+
+/*
+ * Rules are about to be enabled, and with them their update triggers. Rules
+ * that are enforced already, and whose update trigger was missing, must not
+ * become guarded unseen.
+ */
+void
+before_enable(RangeVar *relation, const char *name)
+{
+	Oid			table = table_of(relation);
+
+	keep_states_of_pending_updates(table, name);
+	if (!check_function_bodies || !OidIsValid(table) || (name && !is_rule_of(table, name)))
+		return;
+	table = lock_own_table(relation, ShareRowExclusiveLock);
+	if (OidIsValid(table))
+		ensure_update_triggers(table, InvalidOid, true);
+}
+
+/* CREATE OR REPLACE is refused for a table with checks that wait, but not if they are of a partition. */
+void
+before_create_trigger(CreateTrigStmt *statement)
+{
+	Oid			table = statement->replace ? table_of(statement->relation) : InvalidOid;
+	Oid			trigger = OidIsValid(table) ? get_trigger_oid(table, statement->trigname, true) : InvalidOid;
+
+	if (OidIsValid(trigger) && pg::owns_table(table, GetUserId()))
+		keep_pending_checks(trigger, "replace", true);
 }
 
 } /* namespace */
@@ -233,8 +267,9 @@ complete_alter_table(AlterTableStmt *statement)
 				/* A parallel restore does this to tables that refer to each other, and nobody deletes beside it. */
 				if (!check_function_bodies)
 					break;
+				/* What was enforced already has been looked at before the command. */
 				if (command->name == nullptr || is_rule_of(table, command->name))
-					ensure_update_triggers(table, InvalidOid, true);
+					ensure_update_triggers(table, InvalidOid, false);
 				foreach(rule_cell, rule_triggers(table, false))
 				{
 					Rule		rule;
@@ -333,13 +368,16 @@ before_alter_table(AlterTableStmt *statement)
 			case AT_EnableAlwaysTrig:
 			case AT_EnableTrigAll:
 			case AT_EnableTrigUser:
-				keep_states_of_pending_updates(table, command->name);
+				before_enable(statement->relation, command->name);
 				break;
 			case AT_DisableTrig:
 			case AT_DisableTrigAll:
 			case AT_DisableTrigUser:
 			case AT_EnableReplicaTrig:
-				keep_states_of_pending_updates(table, command->name);
+				if (command->subtype == AT_EnableReplicaTrig)
+					before_enable(statement->relation, command->name);
+				else
+					keep_states_of_pending_updates(table, command->name);
 				keep_triggers_of_pending_checks(table, command->name);
 				break;
 			default:
@@ -401,6 +439,8 @@ integrity_keep_keys(PG_FUNCTION_ARGS)
 
 	if (IsA(statement, AlterTableStmt))
 		before_alter_table(castNode(AlterTableStmt, statement));
+	else if (IsA(statement, CreateTrigStmt))
+		before_create_trigger(castNode(CreateTrigStmt, statement));
 	else
 		before_drop(statement);
 	PG_RETURN_NULL();

@@ -171,7 +171,7 @@ complete_rule(Oid trigger)
 
 	ensure_guards(rule);
 	look_again_at(unguarded);
-	ensure_update_triggers(rule.referencing, trigger);
+	ensure_update_triggers(rule.referencing, trigger, true);
 	return rule;
 }
 
@@ -288,6 +288,11 @@ integrity_complete_rule(PG_FUNCTION_ARGS)
 
 			if (!rule.options.not_valid && rule_is_enforced(rule.enabled))
 				check_existing_rows(rule);
+		}
+		else if (classid == TriggerRelationId)
+		{
+			with_trigger_row(objid, [&](HeapTuple tuple, TupleDesc) { update_table = trigger_form(tuple)->tgrelid; });
+			drop_replaced_update_triggers(update_table);	/* it may have been a rule */
 		}
 		else if (classid == RelationRelationId)
 		{

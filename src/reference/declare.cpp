@@ -479,7 +479,7 @@ integrity_drop_reference(PG_FUNCTION_ARGS)
 PGDLLEXPORT Datum
 integrity_add_guards(PG_FUNCTION_ARGS)
 {
-	require_not_null(fcinfo, {"table_name"});
+	require_not_null(fcinfo, {"referenced_table"});
 
 	Oid			table = PG_GETARG_OID(0);
 
@@ -503,7 +503,7 @@ integrity_add_guards(PG_FUNCTION_ARGS)
 	}
 	look_again_at(unguarded);
 	drop_unneeded_update_triggers(table);
-	ensure_update_triggers(table, InvalidOid);
+	ensure_update_triggers(table, InvalidOid, true);
 	PG_RETURN_VOID();
 }
 }

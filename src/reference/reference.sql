@@ -325,7 +325,7 @@ CREATE FUNCTION integrity.drop_reference(referencing_table regclass, rule_name n
  * is checked, with the report's scan; if rows break it, it becomes not valid, with a warning.
  *
  * Parameters:
- *   table_name  the table; it must be yours
+ *   referenced_table  the table; it must be yours. It may as well be one that has rules itself
  *
  * Locks: SHARE ROW EXCLUSIVE on the table; ACCESS EXCLUSIVE if it removes a trigger; SHARE UPDATE EXCLUSIVE on the referencing
  * table of a rule that it checks.
@@ -335,7 +335,7 @@ CREATE FUNCTION integrity.drop_reference(referencing_table regclass, rule_name n
  * Example:
  *   SELECT integrity.add_guards('student_profiles');
  */
-CREATE FUNCTION integrity.add_guards(table_name regclass) RETURNS void
+CREATE FUNCTION integrity.add_guards(referenced_table regclass) RETURNS void
 	LANGUAGE c
 	AS 'MODULE_PATHNAME', 'integrity_add_guards';
 
@@ -387,7 +387,7 @@ CREATE FUNCTION integrity.keep_keys() RETURNS event_trigger
 REVOKE EXECUTE ON FUNCTION integrity.keep_keys() FROM PUBLIC;
 
 CREATE EVENT TRIGGER integrity_keep_keys ON ddl_command_start
-	WHEN TAG IN ('ALTER TABLE', 'DROP TABLE', 'DROP SCHEMA', 'DROP OWNED', 'DROP EXTENSION', 'DROP ACCESS METHOD', 'DROP COLLATION',
+	WHEN TAG IN ('ALTER TABLE', 'CREATE TRIGGER', 'DROP TABLE', 'DROP SCHEMA', 'DROP OWNED', 'DROP EXTENSION', 'DROP ACCESS METHOD', 'DROP COLLATION',
 		'DROP DOMAIN', 'DROP FUNCTION', 'DROP LANGUAGE', 'DROP OPERATOR', 'DROP OPERATOR CLASS', 'DROP OPERATOR FAMILY',
 		'DROP ROUTINE', 'DROP TRIGGER', 'DROP TYPE')
 	EXECUTE FUNCTION integrity.keep_keys();

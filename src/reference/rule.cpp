@@ -192,6 +192,8 @@ read_rule(HeapTuple tuple, TupleDesc desc, Rule *rule, Problem *problem)
 		return malformed(problem, rule->name, "It fires on DELETE, which cannot break a reference of its own table.");
 	if (!TRIGGER_FOR_INSERT(form->tgtype))
 		return malformed(problem, rule->name, "It does not fire on INSERT.");
+	if (!TRIGGER_FOR_UPDATE(form->tgtype) && !OidIsValid(function_oid("check_update")))
+		return malformed(problem, rule->name, "It does not fire on UPDATE.");	/* the extension here is of version 0.1.0 still */
 	if (form->tgdeferrable && !TRIGGER_FOR_UPDATE(form->tgtype))
 		return malformed(problem, rule->name, "It is deferrable, so SET CONSTRAINTS must reach its UPDATEs, and it does not fire on them.");
 	if (OidIsValid(form->tgconstrrelid))

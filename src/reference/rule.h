@@ -8,9 +8,9 @@
  *	  WHEN (integrity.refers(NEW.column, (NULL::referenced).key))
  *	  EXECUTE FUNCTION integrity.check_reference('on_delete=...', ...)
  *
- * so renames follow and dependencies hold. UPDATEs it leaves to the trigger of
- * its column that calls check_update(), or fires on them itself, which costs
- * more and is what a deferrable rule does. Anyone may write such a trigger by
+ * so renames follow and dependencies hold. UPDATEs it leaves to its update
+ * trigger (updates.h), or fires on them itself, which costs more and is what a
+ * deferrable rule does. Anyone may write such a trigger by
  * hand: nothing found in one is trusted before it was checked.
  */
 #pragma once

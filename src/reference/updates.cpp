@@ -89,7 +89,7 @@ same_reference(const Reference &a, const Reference &b)
 namespace
 {
 
-/* UpdateTriggers of this table, in the order of their names. */
+/* UpdateTriggers of this table, in the order of their names. What is not of the right form refers to nothing. */
 List *
 update_triggers_of(Oid table)
 {
@@ -98,79 +98,108 @@ update_triggers_of(Oid table)
 
 	for_each_trigger(table, [&](HeapTuple tuple, TupleDesc desc)
 	{
+		Form_pg_trigger form = trigger_form(tuple);
+
+		if (form->tgfoid != function)
+			return;
+
 		auto	   *trigger = static_cast<UpdateTrigger *>(palloc0(sizeof(UpdateTrigger)));
 
-		if (trigger_form(tuple)->tgfoid == function && read_update_trigger(tuple, desc, trigger))
-			triggers = lappend(triggers, trigger);
+		if (!read_update_trigger(tuple, desc, trigger))
+		{
+			memset(static_cast<void *>(trigger), 0, sizeof(UpdateTrigger));
+			trigger->trigger = form->oid;
+			trigger->name = form->tgname;
+			trigger->reference.clone = OidIsValid(form->tgparentid);
+		}
+		triggers = lappend(triggers, trigger);
 	});
 	return triggers;
 }
 
-/* The rule that this trigger goes with, or invalid. */
+/* The object in the other column of pg_depend: the rule that this trigger goes with, or the trigger that goes with this rule. */
 Oid
-rule_of(Oid update_trigger)
+tied_to(Oid trigger, bool is_rule)
 {
 	Relation	pg_depend = table_open(DependRelationId, AccessShareLock);
-	Oid			rule = InvalidOid;
+	Oid			update_function = function_oid("check_update");
+	Oid			other = InvalidOid;
 	ScanKeyData keys[2];
 
-	ScanKeyInit(&keys[0], Anum_pg_depend_classid, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(TriggerRelationId));
-	ScanKeyInit(&keys[1], Anum_pg_depend_objid, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(update_trigger));
-	SysScanDesc scan = systable_beginscan(pg_depend, DependDependerIndexId, true, nullptr, 2, keys);
+	ScanKeyInit(&keys[0], is_rule ? Anum_pg_depend_refclassid : Anum_pg_depend_classid, BTEqualStrategyNumber, F_OIDEQ,
+				ObjectIdGetDatum(TriggerRelationId));
+	ScanKeyInit(&keys[1], is_rule ? Anum_pg_depend_refobjid : Anum_pg_depend_objid, BTEqualStrategyNumber, F_OIDEQ,
+				ObjectIdGetDatum(trigger));
+	SysScanDesc scan = systable_beginscan(pg_depend, is_rule ? DependReferenceIndexId : DependDependerIndexId, true, nullptr, 2, keys);
 
 	for (HeapTuple tuple; HeapTupleIsValid(tuple = systable_getnext(scan));)
 	{
 		auto	   *form = reinterpret_cast<Form_pg_depend>(GETSTRUCT(tuple));
+		Oid			update_trigger = form->objid;
 
-		if (form->refclassid == TriggerRelationId && form->deptype == DEPENDENCY_AUTO)
-			rule = form->refobjid;
+		if (form->classid != TriggerRelationId || form->refclassid != TriggerRelationId || form->deptype != DEPENDENCY_AUTO)
+			continue;
+		with_trigger_row(update_trigger, [&](HeapTuple row, TupleDesc)
+		{
+			if (trigger_form(row)->tgfoid == update_function)
+				other = is_rule ? update_trigger : form->refobjid;
+		});
 	}
 	systable_endscan(scan);
 	table_close(pg_depend, AccessShareLock);
-	return rule;
+	return other;
 }
 
-const UpdateTrigger *
-trigger_tied_to(Oid rule, List *triggers)
+/* The update trigger of this rule, or for the clone of one, the clone of that; invalid if there is none. */
+Oid
+update_trigger_of(Oid rule)
 {
+	Oid			parent = InvalidOid;
+	Oid			table = InvalidOid;
+	Oid			found = InvalidOid;
+
+	with_trigger_row(rule, [&](HeapTuple tuple, TupleDesc)
+	{
+		parent = trigger_form(tuple)->tgparentid;
+		table = trigger_form(tuple)->tgrelid;
+	});
+	if (!OidIsValid(parent))
+		return tied_to(rule, true);
+
+	Oid			above = update_trigger_of(parent);
+
+	if (OidIsValid(above))
+		for_each_trigger(table, [&](HeapTuple tuple, TupleDesc)
+		{
+			if (trigger_form(tuple)->tgparentid == above)
+				found = trigger_form(tuple)->oid;
+		});
+	return found;
+}
+
+/* The same, if it is of the right form and refers as the rule does; else null. */
+const UpdateTrigger *
+find_trigger(List *triggers, const InsertRule &rule)
+{
+	Oid			own = update_trigger_of(rule.trigger);
 	ListCell   *cell;
 
 	foreach(cell, triggers)
 	{
 		auto	   *trigger = static_cast<const UpdateTrigger *>(lfirst(cell));
 
-		if (!trigger->reference.clone && rule_of(trigger->trigger) == rule)
+		if (trigger->trigger == own && same_reference(trigger->reference, rule.reference))
 			return trigger;
 	}
 	return nullptr;
 }
 
-/* The trigger for this rule, rather one with its state; null if there is none. */
-const UpdateTrigger *
-find_trigger(List *triggers, const InsertRule &rule)
-{
-	const UpdateTrigger *found = nullptr;
-	ListCell   *cell;
-
-	foreach(cell, triggers)
-	{
-		auto	   *trigger = static_cast<const UpdateTrigger *>(lfirst(cell));
-
-		if (same_reference(trigger->reference, rule.reference) &&
-			(found == nullptr || trigger->reference.enabled == rule.reference.enabled))
-			found = trigger;
-	}
-	return found;
-}
-
-/* "just_enabled": its state has changed in this moment, so that another one says nothing of what was checked until then. */
 bool
-is_checked(List *triggers, const InsertRule &rule, bool just_enabled)
+is_checked(List *triggers, const InsertRule &rule)
 {
 	const UpdateTrigger *trigger = find_trigger(triggers, rule);
 
-	return trigger && (rule.reference.enabled == TRIGGER_DISABLED || trigger->reference.enabled == rule.reference.enabled ||
-					   (just_enabled && trigger->reference.enabled != TRIGGER_DISABLED));
+	return trigger && (rule.reference.enabled == TRIGGER_DISABLED || trigger->reference.enabled == rule.reference.enabled);
 }
 
 /* The table, and its partitions, parents first. What only inherits from it has no clones. */
@@ -182,7 +211,7 @@ partitions_of(Oid table)
 
 /* Are the rule and its clones? */
 bool
-is_checked_everywhere(Oid rule, Oid table, bool just_enabled)
+is_checked_everywhere(Oid rule, Oid table)
 {
 	List	   *family = list_make1_oid(rule);
 	ListCell   *cell;
@@ -200,23 +229,23 @@ is_checked_everywhere(Oid rule, Oid table, bool just_enabled)
 			if (each->trigger != rule && !list_member_oid(family, each->parent))
 				continue;
 			family = lappend_oid(family, each->trigger);
-			if (!is_checked(triggers, *each, just_enabled))
+			if (!is_checked(triggers, *each))
 				return false;
 		}
 	}
 	return true;
 }
 
-/* Valid and enforced rules of this table, or above this partition, of which UPDATEs are not checked everywhere. */
+/* Valid and enforced rules of this table, of those that it is a partition of and of its partitions, of which UPDATEs are not checked everywhere. */
 List *
-unchecked_rules(Oid table, bool just_enabled)
+unchecked_rules(Oid table)
 {
 	List	   *tables = get_rel_relispartition(table) ? get_partition_ancestors(table) : NIL;
 	List	   *unchecked = NIL;
 	ListCell   *cell;
 	ListCell   *rule_cell;
 
-	foreach(cell, lappend_oid(tables, table))
+	foreach(cell, list_concat(tables, partitions_of(table)))
 		foreach(rule_cell, insert_rules_of(lfirst_oid(cell)))
 		{
 			auto	   *each = static_cast<const InsertRule *>(lfirst(rule_cell));
@@ -224,17 +253,23 @@ unchecked_rules(Oid table, bool just_enabled)
 			Problem		problem = {};
 
 			if (!each->reference.clone && each->validated && rule_is_enforced(each->reference.enabled) &&
-				!is_checked_everywhere(each->trigger, lfirst_oid(cell), just_enabled) && load_rule(each->trigger, &rule, &problem))
+				!is_checked_everywhere(each->trigger, lfirst_oid(cell)) && load_rule(each->trigger, &rule, &problem))
 				unchecked = lappend_oid(unchecked, each->trigger);
 		}
 	return unchecked;
+}
+
+char *
+name_for(const InsertRule &rule)
+{
+	return makeObjectName(NameStr(rule.name), nullptr, "update");
 }
 
 void
 create_trigger(Oid table, const InsertRule &rule)
 {
 	const char *column = quote_identifier(get_attname(table, rule.reference.column, false));
-	char	   *name = free_trigger_name(table, makeObjectName(NameStr(rule.name), nullptr, "update"), InvalidOid);
+	char	   *name = free_trigger_name(table, name_for(rule), InvalidOid);
 
 	run_ddl_as_owner(table,
 					 psprintf("CREATE TRIGGER %s AFTER UPDATE ON %s FOR EACH ROW "
@@ -259,31 +294,6 @@ give_state(Oid table, const UpdateTrigger &trigger, char state)
 									 quote_identifier(NameStr(trigger.name))));
 }
 
-/* Removes the triggers of rules that refer to something else now, or fire on UPDATE themselves: CREATE OR REPLACE does that. */
-void
-drop_replaced(Oid table)
-{
-	List	   *rules = insert_rules_of(table);
-	ListCell   *cell;
-	ListCell   *rule_cell;
-
-	foreach(cell, update_triggers_of(table))
-	{
-		auto	   *trigger = static_cast<const UpdateTrigger *>(lfirst(cell));
-		Oid			rule = rule_of(trigger->trigger);
-		bool		needed = trigger->reference.clone || !OidIsValid(rule);
-
-		foreach(rule_cell, rules)
-		{
-			auto	   *each = static_cast<const InsertRule *>(lfirst(rule_cell));
-
-			needed |= each->trigger == rule && same_reference(trigger->reference, each->reference);
-		}
-		if (!needed)
-			drop_trigger(table, *trigger);
-	}
-}
-
 } /* namespace */
 
 bool
@@ -293,7 +303,7 @@ has_update_triggers()
 }
 
 void
-ensure_update_triggers(Oid referencing, Oid declared, bool just_enabled)
+ensure_update_triggers(Oid referencing, Oid declared, bool look)
 {
 	ListCell   *cell;
 	ListCell   *rule_cell;
@@ -301,15 +311,15 @@ ensure_update_triggers(Oid referencing, Oid declared, bool just_enabled)
 	if (!has_update_triggers())
 		return;
 
-	List	   *unchecked = list_delete_oid(unchecked_rules(referencing, just_enabled), declared);
+	List	   *unchecked = look ? list_delete_oid(unchecked_rules(referencing), declared) : NIL;
 
-	drop_replaced(referencing);
+	drop_replaced_update_triggers(referencing);
 	tie_update_triggers(referencing);
 	foreach(rule_cell, insert_rules_of(referencing))
 	{
 		auto	   *rule = static_cast<const InsertRule *>(lfirst(rule_cell));
 
-		if (rule->reference.clone || trigger_tied_to(rule->trigger, update_triggers_of(referencing)))
+		if (rule->reference.clone || find_trigger(update_triggers_of(referencing), *rule))
 			continue;
 		create_trigger(referencing, *rule);
 		tie_update_triggers(referencing);
@@ -318,8 +328,7 @@ ensure_update_triggers(Oid referencing, Oid declared, bool just_enabled)
 		foreach(rule_cell, insert_rules_of(lfirst_oid(cell)))
 		{
 			auto	   *rule = static_cast<const InsertRule *>(lfirst(rule_cell));
-			List	   *triggers = update_triggers_of(lfirst_oid(cell));
-			const UpdateTrigger *trigger = rule->reference.clone ? find_trigger(triggers, *rule) : trigger_tied_to(rule->trigger, triggers);
+			const UpdateTrigger *trigger = find_trigger(update_triggers_of(lfirst_oid(cell)), *rule);
 
 			if (rule->reference.enabled != TRIGGER_DISABLED && trigger && trigger->reference.enabled != rule->reference.enabled)
 				give_state(lfirst_oid(cell), *trigger, rule->reference.enabled);
@@ -339,29 +348,77 @@ tie_update_triggers(Oid referencing)
 	foreach(rule_cell, insert_rules_of(referencing))
 	{
 		auto	   *rule = static_cast<const InsertRule *>(lfirst(rule_cell));
-		List	   *triggers = update_triggers_of(referencing);
+		const UpdateTrigger *chosen = nullptr;
+		int			best = -1;
 
 		if (rule->reference.clone)
 			continue;
 		forget_row_type(rule->reference.referenced);
-		if (trigger_tied_to(rule->trigger, triggers))
+		if (OidIsValid(tied_to(rule->trigger, true)))
 			continue;
-		foreach(cell, triggers)
+
+		/* Of two rules that say the same, each gets the one that was its own. */
+		foreach(cell, update_triggers_of(referencing))
 		{
 			auto	   *trigger = static_cast<const UpdateTrigger *>(lfirst(cell));
+			int			likeness = (trigger->reference.enabled == rule->reference.enabled ? 2 : 0) +
+				(strcmp(NameStr(trigger->name), name_for(*rule)) == 0 ? 1 : 0);
 
-			if (!same_reference(trigger->reference, rule->reference) || OidIsValid(rule_of(trigger->trigger)))
+			if (!same_reference(trigger->reference, rule->reference) || OidIsValid(tied_to(trigger->trigger, false)) || likeness <= best)
 				continue;
-
+			chosen = trigger;
+			best = likeness;
+		}
+		if (chosen)
+		{
 			ObjectAddress depender;
 			ObjectAddress on;
 
-			ObjectAddressSet(depender, TriggerRelationId, trigger->trigger);
+			ObjectAddressSet(depender, TriggerRelationId, chosen->trigger);
 			ObjectAddressSet(on, TriggerRelationId, rule->trigger);
 			recordDependencyOn(&depender, &on, DEPENDENCY_AUTO);
 			CommandCounterIncrement();
-			break;
 		}
+	}
+}
+
+void
+drop_replaced_update_triggers(Oid table)
+{
+	List	   *rules = insert_rules_of(table);
+	ListCell   *cell;
+	ListCell   *rule_cell;
+
+	foreach(cell, update_triggers_of(table))
+	{
+		auto	   *trigger = static_cast<const UpdateTrigger *>(lfirst(cell));
+		Oid			rule = tied_to(trigger->trigger, false);
+		bool		needed = trigger->reference.clone || !OidIsValid(rule);
+
+		foreach(rule_cell, rules)
+		{
+			auto	   *each = static_cast<const InsertRule *>(lfirst(rule_cell));
+
+			needed |= each->trigger == rule && same_reference(trigger->reference, each->reference);
+		}
+		if (!needed)
+			drop_trigger(table, *trigger);
+	}
+}
+
+void
+prepare_update_triggers_for_parent(Oid table, Oid parent)
+{
+	ListCell   *cell;
+
+	foreach(cell, update_triggers_of(table))
+	{
+		auto	   *trigger = static_cast<const UpdateTrigger *>(lfirst(cell));
+		const char *name = NameStr(trigger->name);
+
+		if (!trigger->reference.clone && OidIsValid(get_trigger_oid(parent, name, true)))
+			run_ddl_as_owner(table, psprintf("ALTER TRIGGER %s ON %s RENAME TO %s", quote_identifier(name), table_for_sql(table, false),
+											 quote_identifier(free_trigger_name(table, name, parent))));
 	}
 }
 
@@ -370,13 +427,13 @@ drop_unneeded_update_triggers(Oid referencing)
 {
 	ListCell   *cell;
 
-	drop_replaced(referencing);
+	drop_replaced_update_triggers(referencing);
 	tie_update_triggers(referencing);
 	foreach(cell, update_triggers_of(referencing))
 	{
 		auto	   *trigger = static_cast<const UpdateTrigger *>(lfirst(cell));
 
-		if (!trigger->reference.clone && !OidIsValid(rule_of(trigger->trigger)))
+		if (!trigger->reference.clone && !OidIsValid(tied_to(trigger->trigger, false)))
 			drop_trigger(referencing, *trigger);
 	}
 }
@@ -384,7 +441,7 @@ drop_unneeded_update_triggers(Oid referencing)
 bool
 updates_are_checked(const Rule &rule)
 {
-	return rule.fires_on_update || is_checked_everywhere(rule.trigger, rule.referencing, false);
+	return rule.fires_on_update || is_checked_everywhere(rule.trigger, rule.referencing);
 }
 
 } /* namespace integrity */

@@ -53,15 +53,21 @@ bool		has_update_triggers();
 
 /*
  * Gives every rule of this table that does not fire on UPDATE its update
- * trigger, with the state of the rule, also on partitions. Rules that were not
- * checked and say that they are valid are looked at again, but for "declared":
- * its rows are the caller's to check. "just_enabled": the command that we are in
- * has enabled rules of the table. The caller holds ShareRowExclusiveLock.
+ * trigger, with the state of the rule, also on partitions. With "look", rules
+ * that were not checked and say that they are valid are looked at again, but
+ * for "declared": its rows are the caller's to check. The caller holds
+ * ShareRowExclusiveLock.
  */
-void		ensure_update_triggers(Oid referencing, Oid declared, bool just_enabled = false);
+void		ensure_update_triggers(Oid referencing, Oid declared, bool look);
 
 /* So that they go with their rules: has every update trigger depend on its rule, as far as both are there. */
 void		tie_update_triggers(Oid referencing);
+
+/* Removes those of rules that refer to something else now, fire on UPDATE themselves or are none any more: CREATE OR REPLACE does that. */
+void		drop_replaced_update_triggers(Oid table);
+
+/* Renames those of a table that have a name which the clone of one on "parent" will have. */
+void		prepare_update_triggers_for_parent(Oid table, Oid parent);
 
 /* Removes those of the table's own that have no rule. */
 void		drop_unneeded_update_triggers(Oid referencing);

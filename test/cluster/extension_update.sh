@@ -67,6 +67,9 @@ shows updated "insert or update on table \"t\" violates foreign key constraint \
   CREATE TEMP TABLE said (message text);
   DO \$\$ BEGIN INSERT INTO t (id, plain) VALUES (2, '{77}'); EXCEPTION WHEN foreign_key_violation THEN INSERT INTO said VALUES (SQLERRM); END \$\$;
   SELECT message FROM said"
+# A rule that leaves UPDATEs to another trigger is none yet: there is no such trigger.
+[[ "$(sql updated -c "CREATE TRIGGER by_hand AFTER INSERT ON t FOR EACH ROW WHEN (integrity.refers(NEW.plain, (NULL::k).id))
+  EXECUTE FUNCTION integrity.check_reference()" 2>&1)" = *"does not fire on UPDATE"* ]] || fail "a rule without checks of UPDATEs was accepted"
 # What only the first version's module has done: rules depend on the row type and not on the index.
 sql updated -c "SET allow_system_table_mods = on" -c "DELETE FROM pg_depend WHERE classid = 'pg_trigger'::regclass AND refobjid = 'k_pkey'::regclass" \
   -c "INSERT INTO pg_depend SELECT 'pg_trigger'::regclass, oid, 0, 'pg_type'::regclass, 'k'::regtype, 0, 'n' FROM pg_trigger WHERE tgrelid = 't'::regclass AND NOT tgisinternal"
