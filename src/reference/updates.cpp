@@ -5,8 +5,8 @@
  * They are to the referencing table what guards are to the referenced one:
  * ordinary triggers, which \d shows and pg_dump dumps. But each goes with its
  * rule, by a dependency that a dump does not have; it is recorded again when
- * both are there. Until then, and after the clone of a rule was disabled or
- * enabled by itself, column and key tell which belong together.
+ * both are there. The clones of the two on a partition belong together as
+ * their parents do.
  */
 #include "action.h"
 #include "catalog.h"
@@ -236,7 +236,7 @@ is_checked_everywhere(Oid rule, Oid table)
 	return true;
 }
 
-/* Valid and enforced rules of this table, of those that it is a partition of and of its partitions, of which UPDATEs are not checked everywhere. */
+/* Valid and enforced rules of which UPDATEs are not checked everywhere: of this table, of those above it and of its partitions. */
 List *
 unchecked_rules(Oid table)
 {

@@ -63,7 +63,7 @@ void		ensure_update_triggers(Oid referencing, Oid declared, bool look);
 /* So that they go with their rules: has every update trigger depend on its rule, as far as both are there. */
 void		tie_update_triggers(Oid referencing);
 
-/* Removes those of rules that refer to something else now, fire on UPDATE themselves or are none any more: CREATE OR REPLACE does that. */
+/* Removes those of rules that CREATE OR REPLACE has had refer to something else, fire on UPDATE themselves, or be none any more. */
 void		drop_replaced_update_triggers(Oid table);
 
 /* Renames those of a table that have a name which the clone of one on "parent" will have. */
