@@ -10,6 +10,7 @@
 #
 #   -- ==== prepare                            once, in a database of its own
 #   -- ==== prepare each                       once for each value of "for"
+#   -- ==== settle                             after the checkpoint that comes before each "measure"
 #   -- ==== <rival>: <verb> [<step>]           in every round, in the order in which they stand here
 #
 #   before       untimed, in a session of its own
@@ -17,7 +18,8 @@
 #   measure      timed, in a new session if there was no "warm"
 #   count <what> untimed, in the measured session: prints one number, which is a figure too
 #   pgbench      the script of a pgbench, which is timed; {-c 100 -j 2 -t 500} are its options; a number
-#                may be (an expression) of :variables. The first two fifths of the run are not counted
+#                may be (an expression) of :variables. The first two fifths of the run are not counted. A single client
+#                shares a core with its server process, unless ", two cores" follows
 #   pipeline     the same, with the script a hundred times in a transaction and in a pipeline. -t counts transactions, the figure
 #                is of one of the hundred
 #   refuses      must fail with 23503, in the first round
@@ -34,7 +36,7 @@ my $verbs = 'before|warm|measure|count|pgbench|pipeline|refuses|outcome';
 sub new {
     my ($class, $file, $scale) = @_;
     my ($name, $number) = $file =~ m{((?:w0?(\d+))\w*)\.sql$} or die "$file: not named as a workload\n";
-    my $self = bless {name => $name, id => "W$number", file => $file, variables => {}, prepare => '', each => '', rivals => [], sections => {}}, $class;
+    my $self = bless {name => $name, id => "W$number", file => $file, variables => {}, prepare => '', each => '', settle => '', rivals => [], sections => {}}, $class;
     open my $in, '<', $file or die "$file: $!\n";
     my $add;    # a reference to the text that lines belong to
     while (my $line = <$in>) {
@@ -48,6 +50,8 @@ sub new {
             $self->{values} = [map { [/=/ ? split /=/ : ($_, $_)] } split ' ', $3];
         } elsif ($line =~ /^-- ==== prepare( each)?$/) {
             $add = $1 ? \$self->{each} : \$self->{prepare};
+        } elsif ($line =~ /^-- ==== settle$/) {
+            $add = \$self->{settle};
         } elsif ($line =~ /^-- ==== ([^:]+): ($verbs)(?: ([^{]*?))?(?: \{(.*)\})?$/) {
             my ($rival, $verb, $step, $options) = ($1, $2, $3 // '', $4 // '');
             push @{ $self->{rivals} }, $rival if !$self->{sections}{$rival};

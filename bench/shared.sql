@@ -32,6 +32,17 @@ BEGIN
 END
 $$;
 
+-- The same, as one writes it who has written the row trigger. It is several times as slow, and as wrong.
+CREATE FUNCTION count_statement() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+  IF (SELECT count(*) FROM keys WHERE id IN (SELECT unnest(ids) FROM new_rows))
+     <> (SELECT count(DISTINCT e.id) FROM new_rows AS n, unnest(n.ids) AS e (id)) THEN
+    RAISE foreign_key_violation USING MESSAGE = 'a key is missing';
+  END IF;
+  RETURN NULL;
+END
+$$;
+
 -- ---------------------------------------------------------------- deletes of keys
 
 -- Row by row: for each deleted key all rows that hold it, by the GIN index.

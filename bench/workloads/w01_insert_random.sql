@@ -28,9 +28,18 @@ CREATE TABLE statement_trigger_arrays (LIKE raw_arrays INCLUDING ALL);
 CREATE TRIGGER check_statement AFTER INSERT ON statement_trigger_arrays REFERENCING NEW TABLE AS new_rows
   FOR EACH STATEMENT EXECUTE FUNCTION check_statement();
 
+CREATE TABLE counting_trigger_arrays (LIKE raw_arrays INCLUDING ALL);
+CREATE TRIGGER count_statement AFTER INSERT ON counting_trigger_arrays REFERENCING NEW TABLE AS new_rows
+  FOR EACH STATEMENT EXECUTE FUNCTION count_statement();
+
 CREATE TABLE rule_arrays (LIKE raw_arrays INCLUDING ALL);
 SELECT integrity.add_reference('rule_arrays', 'ids', 'keys');
 VACUUM (FREEZE, ANALYZE);
+
+-- ==== settle
+-- Of each page of keys one row is locked, so that nobody's locks have to write the whole page to the WAL, which is done once after a
+-- checkpoint.
+SELECT count(*) FROM (SELECT FROM keys WHERE id % 200 = 0 FOR KEY SHARE) AS written;
 
 -- ==== raw: before
 TRUNCATE raw_arrays;
@@ -65,6 +74,15 @@ INSERT INTO statement_trigger_arrays SELECT id, ids FROM source;
 SELECT references_of('statement_trigger_arrays');
 -- ==== statement trigger: refuses
 INSERT INTO statement_trigger_arrays VALUES (0, '{1,0}');
+
+-- ==== statement trigger, counting: before
+TRUNCATE counting_trigger_arrays;
+-- ==== statement trigger, counting: measure
+INSERT INTO counting_trigger_arrays SELECT id, ids FROM source;
+-- ==== statement trigger, counting: outcome
+SELECT references_of('counting_trigger_arrays');
+-- ==== statement trigger, counting: refuses
+INSERT INTO counting_trigger_arrays VALUES (0, '{1,0}');
 
 -- ==== rule: before
 TRUNCATE rule_arrays;
