@@ -97,7 +97,7 @@ checked_by(Oid trigger, Oid table)
 				 errhint("Drop it; integrity.add_guards() of that table makes one.")));
 
 	List	   *all = insert_rules_of(table);
-	auto		room = static_cast<size_t>(list_length(all) + 1);
+	auto		room = static_cast<size_t>(list_length(all)) + 1;
 	auto	   *rules = static_cast<CheckedRule *>(MemoryContextAlloc(TopMemoryContext, sizeof(CheckedRule) * room));
 	size_t		count = 0;
 	ListCell   *cell;

@@ -35,6 +35,7 @@ fi
 
 # In parallel, and section by section, as the guide has it for partitioned tables: else a rule on one may be made, and a partition
 # loaded under it, before the index on its keys has those of all partitions.
+# shellcheck disable=SC2317
 in_sections() {
   for section in pre-data data post-data; do
     "$PGBIN/pg_restore" -e -j 2 --section="$section" -d "$1" "$2" || return 1
