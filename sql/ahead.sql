@@ -65,6 +65,9 @@ INSERT INTO strict SELECT ARRAY[i, CASE WHEN i <> 4000 THEN 5001 - i END] FROM g
 INSERT INTO strict SELECT ARRAY[i, CASE WHEN i <> 4000 THEN 5001 - i ELSE i END] FROM generate_series(1, 5000) AS i;
 \echo :LAST_ERROR_SQLSTATE
 SELECT count(*) FROM strict;
+CREATE TABLE once (ids integer[]);
+SELECT integrity.add_reference('once', 'ids', 'key', duplicate_elements => 'reject');
+INSERT INTO once SELECT ARRAY[i, CASE WHEN i <> 4000 THEN 5001 - i ELSE i END] FROM generate_series(1, 5000) AS i;
 
 -- Other commands: what was put off is checked together in the end, rows of several commands in the same blocks.
 CREATE TABLE late (n integer, ids integer[]);
@@ -155,10 +158,10 @@ CREATE TABLE long AS
   SELECT i AS n, 1 AS one, ARRAY(SELECT 1 + (i * 300 + j) % 5000 FROM generate_series(1, 300) AS j) AS ids FROM generate_series(1, 100) AS i;
 CREATE FUNCTION look_ups(index regclass, command text) RETURNS bigint LANGUAGE plpgsql AS $$
 DECLARE
-  before bigint := pg_stat_get_xact_numscans(index);
+  before bigint := pg_stat_get_xact_tuples_fetched(index);
 BEGIN
   EXECUTE command;
-  RETURN pg_stat_get_xact_numscans(index) - before;
+  RETURN pg_stat_get_xact_tuples_fetched(index) - before;
 END $$;
 CREATE TABLE beside_native (n integer, one integer REFERENCES one, ids integer[]);
 SELECT integrity.add_reference('beside_native', 'ids', 'key');

@@ -16,7 +16,7 @@
  * made up for by as many look-ups one by one, before it is tried again.
  */
 #include "ahead.h"
-#include "probe.h"
+#include "locate.h"
 
 namespace integrity
 {
@@ -27,7 +27,7 @@ constexpr size_t first_misses = 256;	/* a command with fewer is not worth it */
 constexpr BlockNumber most_blocks = 8192;
 constexpr BlockNumber most_others = 256;	/* blocks that have rows, none of them the command's: there will hardly be more */
 
-/* The fewer passes over the index, the nearer to each other the keys of one. 8 MB, or some 12 MB of copies. */
+/* The fewer passes over the index, the nearer to each other the keys of one. 8 MB, as much again to sort them, or some 12 MB of copies. */
 constexpr size_t most_elements = 1000000;
 constexpr size_t most_copied_elements = 250000;
 
@@ -39,7 +39,7 @@ constexpr size_t recent_elements = size_t{1} << recent_bits;
 constexpr size_t most_remembered = 100000;
 
 /* Of the command that a rule's found keys belong to, and in the same place as they. */
-struct Ahead
+struct Window
 {
 	uint64		found_epoch;
 	size_t		misses;			/* keys that were not found ones, since it began or we last looked */
@@ -52,12 +52,13 @@ struct Ahead
 	TransactionId transaction;
 	CommandId	command;
 	bool		complete;		/* every element was found */
+	bool		rejects;		/* the rule, whatever keys there are */
 	size_t		looked_up;
 	size_t		rows;
 	size_t		used;			/* of the rows, those that were not looked at again */
 };
 
-Ahead		aheads[rules_remembered];
+Window		windows[rules_remembered];
 
 struct Gathered
 {
@@ -175,65 +176,65 @@ gather(const Rule &rule, Relation referencing, TupleTableSlot *inserted, MemoryC
 
 /* What was looked at says nothing any more. */
 void
-begin_epoch(Ahead *ahead, uint64 epoch)
+begin_epoch(Window *window, uint64 epoch)
 {
-	TransactionId transaction = ahead->transaction;
-	size_t		vain = ahead->vain;
+	TransactionId transaction = window->transaction;
+	size_t		vain = window->vain;
 
 	if (!TransactionIdIsCurrentTransactionId(transaction))
 		vain = 0;
-	else if (ahead->used < ahead->rows / 2)
-		vain += ahead->looked_up;
-	*ahead = {};
-	ahead->found_epoch = epoch;
-	ahead->needed = first_misses;
-	ahead->vain = vain;
-	ahead->transaction = transaction;
+	else if (window->used < window->rows / 2)
+		vain += window->looked_up;
+	*window = {};
+	window->found_epoch = epoch;
+	window->needed = first_misses;
+	window->vain = vain;
+	window->transaction = transaction;
 }
 
 } /* namespace */
 
-bool
-was_found_ahead(Oid trigger, TupleTableSlot *inserted)
+Ahead
+what_was_found_ahead(Oid trigger, TupleTableSlot *inserted)
 {
 	const FoundKeys *found = current_found_keys(trigger);
 
 	if (found == nullptr)
-		return false;
+		return Ahead::Unknown;
 
-	Ahead	   *ahead = &aheads[found_place(found)];
+	Window	   *window = &windows[found_place(found)];
 
-	if (!ahead->complete || ahead->found_epoch != found_epoch(found))
-		return false;
-	if (ItemPointerCompare(&inserted->tts_tid, &ahead->end) >= 0 || ItemPointerCompare(&inserted->tts_tid, &ahead->begin) < 0)
-		return false;
+	if (!window->complete || window->found_epoch != found_epoch(found))
+		return Ahead::Unknown;
+	if (ItemPointerCompare(&inserted->tts_tid, &window->end) >= 0 || ItemPointerCompare(&inserted->tts_tid, &window->begin) < 0)
+		return Ahead::Unknown;
 
-	if (!was_inserted_by(header_of(inserted), ahead->transaction, ahead->command))
-		return false;
-	ahead->used++;
-	return true;
+	if (!was_inserted_by(header_of(inserted), window->transaction, window->command))
+		return Ahead::Unknown;
+	window->used++;
+	return window->rejects ? Ahead::Found : Ahead::Passed;
 }
 
 bool
 look_ahead(FoundKeys *found, const Rule &rule, Relation referencing, Relation referenced, TupleTableSlot *inserted,
 		   size_t misses)
 {
-	Ahead	   *ahead = &aheads[found_place(found)];
+	Window	   *window = &windows[found_place(found)];
 
-	if (ahead->found_epoch != found_epoch(found))
+	if (window->found_epoch != found_epoch(found))
 	{
-		begin_epoch(ahead, found_epoch(found));
-		ahead->misses = misses;
-		ahead->vain -= std::min(ahead->vain, misses);
+		begin_epoch(window, found_epoch(found));
+		window->misses = misses;
+		window->vain -= std::min(window->vain, misses);
 		return false;
 	}
-	ahead->misses += misses;
-	ahead->vain -= std::min(ahead->vain, misses);
+	window->misses += misses;
+	window->vain -= std::min(window->vain, misses);
 
-	bool		looked_at = ItemPointerCompare(&inserted->tts_tid, &ahead->end) < 0 &&
-		ItemPointerGetBlockNumber(&inserted->tts_tid) >= ItemPointerGetBlockNumberNoCheck(&ahead->begin);
+	bool		looked_at = ItemPointerCompare(&inserted->tts_tid, &window->end) < 0 &&
+		ItemPointerGetBlockNumber(&inserted->tts_tid) >= ItemPointerGetBlockNumberNoCheck(&window->begin);
 
-	if (ahead->misses < ahead->needed || ahead->vain > 0 || looked_at)
+	if (window->misses < window->needed || window->vain > 0 || looked_at)
 		return false;
 
 	/* Its command has ended, since its events fire: there will be no more rows of it. */
@@ -250,33 +251,41 @@ look_ahead(FoundKeys *found, const Rule &rule, Relation referencing, Relation re
 	std::span<Datum> values = sort_distinct({gathered.values, gathered.count}, rule.compare.element);
 	bool		remember = values.size() <= most_remembered;
 	bool		complete = true;
+	auto	   *places = static_cast<ItemPointerData *>(palloc(sizeof(ItemPointerData) * located_at_once));
 	Probe		probe;
 
 	if (remember)
 		make_room_for_found_keys(found, values.size());
 	begin_probe(&probe, &rule, referenced, GetTransactionSnapshot(), ProbeFor::Element, ProbeLock::KeyShare);
-	for (Datum value : values)
+	for (size_t from = 0; from < values.size(); from += located_at_once)
 	{
-		CHECK_FOR_INTERRUPTS();
-		if (remember && is_found_key(found, rule, value))
-			continue;
-		if (!key_exists(&probe, value))
-			complete = false;
-		else if (remember)
-			remember_found_key(found, rule, value);
+		std::span<Datum> some = values.subspan(from, std::min(located_at_once, values.size() - from));
+
+		locate_keys(&probe, some, places);
+		for (size_t i = 0; i < some.size(); i++)
+		{
+			CHECK_FOR_INTERRUPTS();
+			if (remember && is_found_key(found, rule, some[i]))
+				continue;
+			if (!key_exists_at(&probe, some[i], &places[i]))
+				complete = false;
+			else if (remember)
+				remember_found_key(found, rule, some[i]);
+		}
 	}
 	end_probe(&probe);
 
-	ahead->misses = 0;
-	ahead->needed = std::max(first_misses, gathered.rows / 2);
-	ahead->begin = inserted->tts_tid;
-	ahead->end = gathered.end;
-	ahead->transaction = HeapTupleHeaderGetRawXmin(header);
-	ahead->command = HeapTupleHeaderGetRawCommandId(header);
-	ahead->complete = complete && epoch == found_epoch(found);	/* no cast or comparison has run commands of its own */
-	ahead->looked_up = values.size();
-	ahead->rows = gathered.rows;
-	ahead->used = 0;
+	window->misses = 0;
+	window->needed = std::max(first_misses, gathered.rows / 2);
+	window->begin = inserted->tts_tid;
+	window->end = gathered.end;
+	window->transaction = HeapTupleHeaderGetRawXmin(header);
+	window->command = HeapTupleHeaderGetRawCommandId(header);
+	window->complete = complete && epoch == found_epoch(found);	/* no cast or comparison has run commands of its own */
+	window->rejects = rejects_elements(rule.options);
+	window->looked_up = values.size();
+	window->rows = gathered.rows;
+	window->used = 0;
 	MemoryContextSwitchTo(saved);
 	MemoryContextDelete(memory);
 	return true;

@@ -27,11 +27,18 @@ namespace integrity
 bool		look_ahead(FoundKeys *found, const Rule &rule, Relation referencing, Relation referenced,
 					   TupleTableSlot *inserted, size_t misses);
 
+/* What looking ahead for a rule has left to do with a row. */
+enum class Ahead : uint8
+{
+	Unknown,
+	Found,						/* every element was found */
+	Passed						/* and the rule asks for nothing else */
+};
+
 /*
- * Was every element of this row found when we looked ahead for this rule? It
- * is asked before any other command can have run, so command id and
+ * It is asked before any other command can have run, so command id and
  * subtransaction are the same: the keys are locked, and are there.
  */
-bool		was_found_ahead(Oid trigger, TupleTableSlot *inserted);
+Ahead		what_was_found_ahead(Oid trigger, TupleTableSlot *inserted);
 
 } /* namespace integrity */

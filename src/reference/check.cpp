@@ -124,13 +124,6 @@ count_duplicates(const Rule &rule, Relation referencing, const Elements &element
 	return count;
 }
 
-/* Most rules refuse nothing but a reference without its key. */
-bool
-rejects_elements(const Rule &rule)
-{
-	return rule.options.reject_nulls || rule.options.reject_duplicates;
-}
-
 } /* namespace */
 
 Value
@@ -167,7 +160,7 @@ elements_of(const Rule &rule, Value value)
 void
 reject_elements(const Rule &rule, Relation referencing, Value value, Value old)
 {
-	if (value.isnull || !rejects_elements(rule))
+	if (value.isnull || !rejects_elements(rule.options))
 		return;
 
 	/* As with broken references: what was there before must not keep the row from being edited. */
@@ -236,7 +229,8 @@ check_elements(const Rule &rule, Relation referencing, Relation referenced, std:
 	if (inserted && !elements.empty() && look_ahead(found, rule, referencing, referenced, inserted, elements.size()))
 	{
 		found = found_keys_of(rule);
-		elements = was_found_ahead(rule.trigger, inserted) ? std::span<Datum>() : without_found_keys(found, rule, elements);
+		elements = what_was_found_ahead(rule.trigger, inserted) == Ahead::Unknown ? without_found_keys(found, rule, elements) :
+			std::span<Datum>();
 	}
 	if (elements.empty())
 		return;
@@ -315,10 +309,10 @@ check_row(Oid trigger, Relation referencing, TupleTableSlot *now, TupleTableSlot
 	/* What this command and the triggers before us have done is to be seen. */
 	CommandCounterIncrement();
 
-	bool		found_ahead = before == nullptr && was_found_ahead(trigger, now);
+	Ahead		ahead = before ? Ahead::Unknown : what_was_found_ahead(trigger, now);
 
 	/* The common case in a bulk insert. The keys are locked, and their table. */
-	if (found_ahead && !rejects_elements(*fetch_rule(trigger)))
+	if (ahead == Ahead::Passed)
 		return;
 
 	Relation	referenced;
@@ -332,7 +326,7 @@ check_row(Oid trigger, Relation referencing, TupleTableSlot *now, TupleTableSlot
 	{
 		/* Needs a pin on the buffer, which the slot holds, and takes the lock itself. */
 		bool		superseded = !table_tuple_satisfies_snapshot(referencing, now, SnapshotSelf);
-		std::span<Datum> added = found_ahead ? std::span<Datum>() : added_elements(*rule, value, old);
+		std::span<Datum> added = ahead == Ahead::Found ? std::span<Datum>() : added_elements(*rule, value, old);
 
 		if (superseded)
 		{

@@ -43,6 +43,13 @@ static_assert(Plain<Comparison>);
 
 Layout		layout_of(Oid type);
 
+/* Of these, integer_of() tells the number. */
+inline bool
+is_integer(Oid type)
+{
+	return type == INT2OID || type == INT4OID || type == INT8OID;
+}
+
 /*
  * Are the two stored alike, be it compressed or as a pointer to the TOAST
  * table? Nothing is fetched for it; so two that are not may still be equal.

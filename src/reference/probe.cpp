@@ -343,6 +343,31 @@ key_exists(Probe *probe, Datum value)
 	return found;
 }
 
+/*
+ * What the snapshot sees at the place has this key, see locate.cpp. What it
+ * does not see there may have another version elsewhere.
+ */
+bool
+key_exists_at(Probe *probe, Datum value, ItemPointer place)
+{
+	if (ItemPointerIsValid(place))
+	{
+		MemoryContext saved = MemoryContextSwitchTo(probe->memory);
+
+		probe->scan->xs_heaptid = *place;
+		probe->scan->xs_heap_continue = false;
+
+		bool		found = index_fetch_heap(probe->scan, probe->slot);
+
+		probe->scan->kill_prior_tuple = false;	/* if the scan stands on an entry, it is that of another key */
+		found = found && (probe->lock == ProbeLock::None || lock_row(probe, value));
+		MemoryContextSwitchTo(saved);
+		if (found)
+			return true;
+	}
+	return key_exists(probe, value);
+}
+
 /* CommandId and not xmin alone: the row may have come, and got another key, earlier in the same transaction. */
 bool
 key_was_inserted_by(Probe *probe, Datum key, CommandId command)

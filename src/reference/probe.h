@@ -64,6 +64,9 @@ void		begin_probe(Probe *probe, const Rule *rule, Relation referenced, Snapshot 
 						ProbeFor what, ProbeLock lock);
 bool		key_exists(Probe *probe, Datum value);
 
+/* The same, if locate_keys() has named a place, or an invalid one, for it. */
+bool		key_exists_at(Probe *probe, Datum value, ItemPointer place);
+
 /*
  * After key_exists() has found this key: was it brought by this command of our
  * own transaction, in whatever version of the row? Later commands may have

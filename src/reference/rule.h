@@ -57,6 +57,13 @@ struct Options
 	bool		not_valid;
 };
 
+/* Most rules refuse nothing but a reference without its key. */
+inline bool
+rejects_elements(const Options &options)
+{
+	return options.reject_nulls || options.reject_duplicates;
+}
+
 struct Rule
 {
 	/* From pg_trigger. */

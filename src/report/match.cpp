@@ -10,12 +10,6 @@ namespace
 {
 
 bool
-is_integer(Oid type)
-{
-	return type == INT2OID || type == INT4OID || type == INT8OID;
-}
-
-bool
 is_parallel_safe(const FmgrInfo &function)
 {
 	return !OidIsValid(function.fn_oid) || func_parallel(function.fn_oid) == PROPARALLEL_SAFE;

@@ -47,23 +47,6 @@ static_assert(Plain<Matcher>);
 /* False if the types cannot be compared, or the operator cannot be hashed. */
 bool		resolve_matcher(const MatchTypes &types, Matcher *matcher);
 
-/* An integer or any other by-value type. */
-inline int64
-integer_of(Datum value, const Layout &layout)
-{
-	switch (layout.len)
-	{
-		case 1:
-			return static_cast<int8>(DatumGetChar(value));
-		case 2:
-			return DatumGetInt16(value);
-		case 4:
-			return DatumGetInt32(value);
-		default:
-			return DatumGetInt64(value);
-	}
-}
-
 inline uint32
 hash_image(std::string_view image)
 {

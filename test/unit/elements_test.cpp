@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "reference/elements.h"
+#include "server.h"
 
 using namespace integrity;
 
@@ -213,6 +214,38 @@ TEST_P(Elements, SortDistinctOfOneValueManyTimes)
 	for (int i = 0; i < 1000; i++)
 		all.push_back(values.make("a", i % 2 == 0));
 	EXPECT_EQ(sort_distinct(all, layout).size(), 1u);
+}
+
+/* Many values of a small range are sorted in another way; also where the range ends at a word's edge, or at the type's. */
+TEST(ElementsByBits, SortDistinctOfManyInASmallRange)
+{
+	const Layout layout = {8, true, TYPALIGN_DOUBLE};
+	std::mt19937_64 engine{20261};
+
+	for (uint64 least : {UINT64CONST(0), UINT64CONST(63), UINT64CONST(64), UINT64CONST(1) << 63, UINT64_MAX - 63, UINT64_MAX - 64,
+						 UINT64_MAX - 129, UINT64_MAX - 20000})
+		for (uint64 range : {UINT64CONST(0), UINT64CONST(62), UINT64CONST(63), UINT64CONST(64), UINT64CONST(127), UINT64CONST(128),
+							 UINT64CONST(6463), UINT64CONST(6464), UINT64CONST(6500), UINT64CONST(20000), UINT64_MAX})
+			for (size_t count : {99, 100, 101, 102, 300})
+			{
+				uint64		most = std::min(range, UINT64_MAX - least);
+				std::vector<Datum> all = {least + most, least};
+
+				while (all.size() < count)
+					all.push_back(least + (most == UINT64_MAX ? engine() : engine() % (most + 1)));
+
+				std::set<Datum> expected(all.begin(), all.end());
+				most_allocated_bytes = allocated_bytes;
+
+				size_t		before = allocated_bytes;
+				std::span<Datum> set = sort_distinct(all, layout);
+
+				EXPECT_LE(most_allocated_bytes - before, sizeof(Datum) * count);
+				EXPECT_EQ(allocated_bytes, before);
+				EXPECT_EQ(set.data(), all.data());
+				EXPECT_EQ(std::vector<Datum>(set.begin(), set.end()), std::vector<Datum>(expected.begin(), expected.end()))
+					<< least << ", " << range << ", " << count;
+			}
 }
 
 TEST_P(Elements, SubtractAndIntersectPartTheSet)
