@@ -470,6 +470,20 @@ INSERT INTO all_keys VALUES (1); INSERT INTO late VALUES ('{1}');
 DELETE FROM late_key;
 SELECT tgname, tgparentid <> 0 AS clone FROM pg_trigger WHERE tgrelid = 'late_key'::regclass AND NOT tgisinternal ORDER BY 1;
 
+-- A key that moves to another partition is decided on when its old row is deleted: what brings it back has to come before the guard, by its name.
+CREATE TABLE back (id int PRIMARY KEY) PARTITION BY LIST (id);
+CREATE TABLE back_1 PARTITION OF back FOR VALUES IN (1); CREATE TABLE back_2 PARTITION OF back FOR VALUES IN (2);
+CREATE TABLE back_refs (ids int[]);
+SELECT integrity.add_reference('back_refs', 'ids', 'back');
+CREATE FUNCTION bring_back() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN INSERT INTO back VALUES (OLD.id) ON CONFLICT DO NOTHING; RETURN NULL; END $$;
+CREATE TRIGGER zz_late AFTER DELETE ON back FOR EACH ROW EXECUTE FUNCTION bring_back();
+INSERT INTO back VALUES (1); INSERT INTO back_refs VALUES ('{1}');
+UPDATE back SET id = 2;
+\echo :LAST_ERROR_SQLSTATE
+ALTER TRIGGER zz_late ON back RENAME TO "A_early";
+UPDATE back SET id = 2;
+SELECT tableoid::regclass, id FROM back ORDER BY 2;
+
 -- Inheritance is no partitioning: a child is neither checked nor looked into, as native.
 CREATE TABLE parent (id int PRIMARY KEY); CREATE TABLE child () INHERITS (parent);
 CREATE TABLE i (ids int[]); CREATE TABLE i_child () INHERITS (i);
